@@ -11,15 +11,15 @@
 //
 // # The life of a delivery
 //
-//	            Append                    Claim                    OpDone
-//	  (event) ─────────▶ Pending ───────────────────▶ Leased ─────────────────▶ Done
-//	                      ▲   ▲                        │ │ │
-//	                      │   └─── OpRetry, OpRelease ─┘ │ └─ OpDead, 5 lost leases ─▶ Dead
-//	                      │        lease ran out ────────┘                              │
-//	                      └──────────────────────── OpHurry (redeliver) ───────────────┘
+//	          Append                    Claim                    OpDone
+//	(event) ─────────▶ Pending ───────────────────▶ Leased ─────────────────▶ Done
+//	                    ▲   ▲                        │ │ │
+//	                    │   └─── OpRetry, OpRelease ─┘ │ └─ OpDead, 5 lost leases ─▶ Dead
+//	                    │        lease ran out ────────┘                              │
+//	                    └──────────────────────── OpHurry (redeliver) ───────────────┘
 //
-//	  OpCancel takes a delivery from Pending or Dead to Cancelled, where it stays. OpExpire takes one that waits (held, say)
-//	  from Pending to Dead.
+//	OpCancel takes a delivery from Pending or Dead to Cancelled, where it stays. OpExpire takes one that waits (held, say)
+//	from Pending to Dead.
 //
 // Leased is not a state that has to be stored: a store that belongs to one process may keep its leases in memory, because
 // a new process cannot meet an old lease. What has to be stored is everything else.

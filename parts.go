@@ -1,0 +1,67 @@
+package hookgate
+
+import "sync"
+
+// parts are what endpoints and subscriptions name: signers and transformers under durable names.
+type parts struct {
+	mu           sync.RWMutex
+	signers      map[string]Signer
+	transformers map[string]Transformer
+}
+
+func (p *parts) signer(name string) (Signer, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s, ok := p.signers[name]
+	return s, ok
+}
+
+func (p *parts) transformer(name string) (Transformer, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	t, ok := p.transformers[name]
+	return t, ok
+}
+
+// RegisterSigner gives a signer the name by which endpoints ask for it. Endpoints store the name, so keep it the same over
+// releases, and register it before Run: deliveries of an endpoint whose signer is missing wait. A name is made of letters,
+// digits, "-", "_" and ".", at most 64, and can be taken once.
+func (g *Gateway) RegisterSigner(name string, s Signer) error {
+	if !isHandlerName(name) {
+		return configError("RegisterSigner", "%q is not a name: use letters, digits, -, _ and ., at most 64", cleanText(name, 100))
+	}
+	if s == nil {
+		return configError("RegisterSigner."+name, "the signer is nil")
+	}
+	g.parts.mu.Lock()
+	defer g.parts.mu.Unlock()
+	if g.parts.signers[name] != nil {
+		return configError("RegisterSigner."+name, "is registered already")
+	}
+	if g.parts.signers == nil {
+		g.parts.signers = make(map[string]Signer)
+	}
+	g.parts.signers[name] = s
+	return nil
+}
+
+// RegisterTransformer gives a transformer the name by which endpoints and subscriptions ask for it, with the same rules as
+// RegisterSigner.
+func (g *Gateway) RegisterTransformer(name string, t Transformer) error {
+	if !isHandlerName(name) {
+		return configError("RegisterTransformer", "%q is not a name: use letters, digits, -, _ and ., at most 64", cleanText(name, 100))
+	}
+	if t == nil {
+		return configError("RegisterTransformer."+name, "the transformer is nil")
+	}
+	g.parts.mu.Lock()
+	defer g.parts.mu.Unlock()
+	if g.parts.transformers[name] != nil {
+		return configError("RegisterTransformer."+name, "is registered already")
+	}
+	if g.parts.transformers == nil {
+		g.parts.transformers = make(map[string]Transformer)
+	}
+	g.parts.transformers[name] = t
+	return nil
+}

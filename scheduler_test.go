@@ -1,0 +1,242 @@
+package hookgate
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestHangingEndpointDoesNotSlowTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &consumer{reply: func(ctx context.Context, _ int, r *Request) (*Response, error) {
+			if r.Endpoint.ID == "e0" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			time.Sleep(10 * time.Millisecond)
+			return answer(200), nil
+		}}
+		g := startGateway(t, Config{Dispatcher: c, Workers: 16, PerDestination: 4})
+		for i := range 10 {
+			mustCreate(t, g, "", fmt.Sprintf("e%d", i))
+		}
+		start := time.Now()
+		for range 200 { // 1,800 healthy deliveries of 10 ms on 12 free workers: 1.5 s
+			mustPublish(t, g, Event{})
+		}
+		time.Sleep(10 * time.Second)
+		healthy, last := 0, time.Duration(0)
+		for _, a := range c.arrivals() {
+			if a.endpoint != "e0" {
+				healthy++
+				last = max(last, a.at.Sub(start))
+			}
+		}
+		if healthy != 1800 || last > 1800*time.Millisecond {
+			t.Errorf("%d healthy deliveries, the last after %v", healthy, last)
+		}
+	})
+}
+
+func TestInFlightStaysUnderItsLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var now, most [2]atomic.Int64
+		c := &consumer{reply: func(_ context.Context, n int, r *Request) (*Response, error) {
+			i := 0
+			if r.Endpoint.ID == "narrow" {
+				i = 1
+			}
+			if n := now[i].Add(1); n > most[i].Load() {
+				most[i].Store(n)
+			}
+			time.Sleep(time.Millisecond)
+			now[i].Add(-1)
+			if n%5 == 0 {
+				return answer(503), nil
+			}
+			return answer(200), nil
+		}}
+		g := startGateway(t, Config{Dispatcher: c, Workers: 32, PerDestination: 8})
+		mustCreate(t, g, "", "wide")
+		if _, _, err := g.CreateEndpoint(t.Context(), Endpoint{ID: "narrow", URL: "https://example.com", MaxInFlight: 2, Subscriptions: []Subscription{{}}}); err != nil {
+			t.Fatal(err)
+		}
+		for range 500 {
+			mustPublish(t, g, Event{})
+		}
+		time.Sleep(100 * time.Hour)
+		if w, n := most[0].Load(), most[1].Load(); w != 8 || n != 2 {
+			t.Errorf("%d and %d in flight at most, want 8 and 2", w, n)
+		}
+		if s, _ := g.store.Stats(t.Context()); s.Pending+s.Leased+s.Dead != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestRetriesLeaveWorkersForFirstAttempts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &consumer{reply: func(ctx context.Context, _ int, r *Request) (*Response, error) {
+			switch {
+			case r.Event.Type == "fresh":
+				return answer(200), nil
+			case r.Attempt == 1:
+				return answer(500), nil
+			}
+			<-ctx.Done() // retries hang
+			return nil, ctx.Err()
+		}}
+		g := startGateway(t, Config{Dispatcher: c, Workers: 8, PerDestination: 4, Timeout: time.Hour})
+		for i := range 10 {
+			mustCreate(t, g, "", fmt.Sprintf("e%d", i), "bad")
+		}
+		mustCreate(t, g, "", "fresh", "fresh")
+		for range 10 {
+			mustPublish(t, g, Event{Type: "bad"})
+		}
+		time.Sleep(time.Minute)
+		start := time.Now()
+		for range 100 {
+			mustPublish(t, g, Event{Type: "fresh"})
+		}
+		time.Sleep(time.Second)
+		fresh := 0
+		for _, a := range c.arrivals() {
+			if a.endpoint == "fresh" {
+				fresh++
+				if since := a.at.Sub(start); since > 100*time.Millisecond {
+					t.Fatalf("a first attempt waited %v for retries", since)
+				}
+			}
+		}
+		if fresh != 100 {
+			t.Errorf("%d first attempts", fresh)
+		}
+	})
+}
+
+// Events that share a key first succeed in the order of their commits, and none is sent while an earlier one is undecided.
+func TestOrderPerKeyWithFailures(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const keys, events = 7, 40
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		random := rand.New(rand.NewPCG(seed, 0))
+		var mu sync.Mutex
+		c := &consumer{reply: func(context.Context, int, *Request) (*Response, error) {
+			mu.Lock()
+			n := random.IntN(10)
+			mu.Unlock()
+			time.Sleep(time.Duration(n) * time.Millisecond)
+			switch n {
+			case 0:
+				return answer(500), nil
+			case 1:
+				return answer(503, "Retry-After", "7"), nil
+			case 2:
+				return nil, failed(classReset, context.Canceled)
+			}
+			return answer(200), nil
+		}}
+		g := startGateway(t, Config{Dispatcher: c, Workers: 16, PerDestination: 8})
+		mustCreate(t, g, "", "a")
+		mustCreate(t, g, "", "b")
+		ids := map[ID]int{}
+		for i := range keys * events {
+			ids[mustPublish(t, g, Event{OrderingKey: fmt.Sprintf("k%d", i%keys), Payload: fmt.Append(nil, i)})] = i
+			if i%11 == 0 {
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+		time.Sleep(3000 * time.Hour)
+		next := map[string]int{}
+		for _, a := range c.arrivals() {
+			lane := a.endpoint + a.key
+			n := ids[a.event] / keys
+			if n != next[lane] {
+				t.Fatalf("%s: event %d was sent, and %d is not decided", lane, n, next[lane])
+			}
+			if a.ok {
+				next[lane]++
+			}
+		}
+		for lane, n := range next {
+			if n != events {
+				t.Errorf("%s: %d of %d succeeded", lane, n, events)
+			}
+		}
+		if len(next) != 2*keys {
+			t.Errorf("%d lanes", len(next))
+		}
+	})
+}
+
+func TestBlockedLaneWaitsForAPerson(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		broken.Store(true)
+		c := &consumer{reply: func(_ context.Context, _ int, r *Request) (*Response, error) {
+			if broken.Load() && string(r.Body) == "first" {
+				return answer(500), nil
+			}
+			return answer(200), nil
+		}}
+		g := startGateway(t, Config{Dispatcher: c})
+		for id, block := range map[string]bool{"skips": false, "blocks": true} {
+			if _, _, err := g.CreateEndpoint(t.Context(), Endpoint{ID: id, URL: "https://example.com", Subscriptions: []Subscription{{Types: []string{id}, Block: block}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ids := map[string][]ID{}
+		for _, typ := range []string{"skips", "blocks"} {
+			for _, body := range []string{"first", "second"} {
+				ids[typ] = append(ids[typ], mustPublish(t, g, Event{Type: typ, OrderingKey: "k", Payload: []byte(body)}))
+			}
+		}
+		time.Sleep(120 * time.Hour)
+		wantState(t, g, ids["skips"][0], Dead, reasonExhausted)
+		wantState(t, g, ids["skips"][1], Done, reasonDelivered)
+		d := wantState(t, g, ids["blocks"][0], Dead, reasonExhausted)
+		wantState(t, g, ids["blocks"][1], Pending, "")
+		broken.Store(false)
+		if err := g.Redeliver(t.Context(), "", d.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		wantState(t, g, ids["blocks"][0], Done, reasonDelivered)
+		wantState(t, g, ids["blocks"][1], Done, reasonDelivered)
+	})
+}
+
+// Destinations without work are forgotten: what the scheduler holds does not grow with the number of endpoints.
+func TestSchedulerForgetsIdleDestinations(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := startGateway(t, Config{Dispatcher: &consumer{}})
+		const n = idleDests + 500
+		for i := range n {
+			d := Destination(fmt.Sprintf("ep:/gone%d", i)) // endpoints that were deleted
+			g.sched.mu.Lock()
+			g.sched.add(&work{id: DeliveryID{Event: ID{1, byte(i >> 8), byte(i)}}, gen: 1}, d)
+			g.sched.signal(1)
+			g.sched.mu.Unlock()
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		g.sched.mu.Lock()
+		defer g.sched.mu.Unlock()
+		if len(g.sched.dests) > idleDests || len(g.sched.all) != 0 {
+			t.Errorf("%d destinations, %d leases are held", len(g.sched.dests), len(g.sched.all))
+		}
+	})
+}

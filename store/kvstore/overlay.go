@@ -1,0 +1,80 @@
+package kvstore
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// overlaid reads an engine together with rows that wait for it.
+type overlaid struct {
+	Reader
+	keys []string
+	rows map[string][]byte
+}
+
+// overlaid makes the reader of everything that waits; the caller holds mu, and no flush is under way or it has failed.
+func (s *Store) overlaid() *overlaid {
+	s.flushing = nil
+	rows, frames, _ := s.gather()
+	for _, f := range frames {
+		f.pinned--
+	}
+	s.delta, s.flushing = rows, nil // still to be written
+	o := &overlaid{rows: make(map[string][]byte, len(rows)), keys: make([]string, 0, len(rows))}
+	for k, v := range rows {
+		o.rows[k] = v
+		o.keys = append(o.keys, k)
+	}
+	slices.Sort(o.keys)
+	return o
+}
+
+func (o *overlaid) Get(key []byte) []byte {
+	if v, ok := o.rows[string(key)]; ok {
+		return v
+	}
+	return o.Reader.Get(key)
+}
+
+func (o *overlaid) Scan(from, to []byte) iter.Seq2[[]byte, []byte] {
+	return o.merge(o.Reader.Scan(from, to), o.between(from, to), 1)
+}
+
+func (o *overlaid) ScanBack(from, to []byte) iter.Seq2[[]byte, []byte] {
+	list := slices.Clone(o.between(from, to))
+	slices.Reverse(list)
+	return o.merge(o.Reader.ScanBack(from, to), list, -1)
+}
+
+func (o *overlaid) between(from, to []byte) []string {
+	i, _ := slices.BinarySearch(o.keys, string(from))
+	j, _ := slices.BinarySearch(o.keys, string(to))
+	return o.keys[i:max(i, j)]
+}
+
+// merge goes through both in one order; where both have a key, the waiting row counts.
+func (o *overlaid) merge(engine iter.Seq2[[]byte, []byte], waiting []string, sign int) iter.Seq2[[]byte, []byte] {
+	return func(yield func([]byte, []byte) bool) {
+		for k, v := range engine {
+			for len(waiting) > 0 && sign*strings.Compare(waiting[0], string(k)) < 0 {
+				if w := o.rows[waiting[0]]; w != nil && !yield([]byte(waiting[0]), w) {
+					return
+				}
+				waiting = waiting[1:]
+			}
+			if len(waiting) > 0 && bytes.Equal([]byte(waiting[0]), k) {
+				continue
+			}
+			if !yield(k, v) {
+				return
+			}
+		}
+		for _, k := range waiting {
+			if w := o.rows[k]; w != nil && !yield([]byte(k), w) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,304 @@
+package kvstore
+
+import (
+	"strings"
+	"time"
+
+	"github.com/hookgate/hookgate/store"
+)
+
+const (
+	windowSize = 64   // first attempts that a queue holds in memory beyond the cursor
+	dueSize    = 256  // waiting deliveries that a queue holds in memory; the rest stays on disk
+	laneSize   = 64   // first attempts that a lane holds in memory
+	scanBudget = 8192 // deliveries that one Claim looks at to fill windows
+	poisonAt   = 5    // leases lost in a row that make a dead letter
+)
+
+// sched is what decides who is next. Everything in it can be made again from the rows.
+type sched struct {
+	tenants map[string]*tenant
+	dests   map[store.Destination]*dest
+	queues  []*queue // by number; [0] is unused
+	byName  map[queueName]*queue
+	lanes   map[laneKey]*lane
+	leases  map[store.DeliveryID]*lease
+	byRef   map[ref]*lease
+	expiry  expiryHeap
+	wakes   wakeHeap
+	rings   [store.Classes]deque[*tenant]
+	workers map[string]*worker
+	gen     uint64
+	notes   []*lease     // leases to be noted in the next frame
+	lost    map[ref]int  // leases lost in a row since the last settle
+	poison  []ref        // deliveries that lost too many
+	damaged []ref        // deliveries whose event cannot be read
+	busy    map[ref]bool // an operator's verb is on its way to the log: not to be claimed
+	scans   []*lane      // lanes whose next delivery is to be found on disk
+
+	lastFrame *frame
+}
+
+type queueName struct {
+	tenant string
+	dest   store.Destination
+}
+
+// tenant goes round among its queues, for each class by itself.
+type tenant struct {
+	name   string
+	rings  [store.Classes]deque[*queue]
+	inRing [store.Classes]bool
+}
+
+// dest is what the queues of one destination share.
+type dest struct {
+	name     store.Destination
+	queues   []*queue
+	gates    map[string]*store.Gate
+	inflight int
+	parked   bool // some queue of it was taken out of its ring and waits for unpark
+}
+
+// queue is the work of one tenant for one destination.
+type queue struct {
+	no     uint32
+	tenant *tenant
+	dest   *dest
+	inRing [store.Classes]bool
+
+	// First attempts: those in the window, then from cursor on those on disk, of which there are unloaded.
+	window   deque[ref]
+	cursor   ref
+	unloaded int
+
+	again [store.Classes]deque[ref] // given back or lost: due now
+	due   [store.Classes]*dueList
+}
+
+// dueList holds the next of the deliveries that wait for a time; more is the due time from which on the rest is on disk,
+// zero for none.
+type dueList struct {
+	heap dueHeap
+	more time.Time
+	wake time.Time // when the queue is looked at again; zero for not at all
+}
+
+type dueItem struct {
+	due time.Time
+	at  ref
+}
+
+type lease struct {
+	at       ref
+	id       store.DeliveryID // zero until its event was read
+	gen      uint64
+	until    time.Time
+	queue    *queue
+	frame    *frame // pinned; nil for a delivery that was added later
+	class    store.Class
+	worker   *worker
+	lost     int  // leases lost before this one
+	noted    bool // the log knows of it
+	over     bool // it ran out
+	settling bool // its settle is on the way to the log: it does not expire
+	index    int  // in the expiry heap
+}
+
+// worker is what Claim counts by.
+type worker struct {
+	total    int
+	perClass [store.Classes]int
+	perDest  map[*dest]int
+}
+
+func (s *sched) init() {
+	s.tenants = map[string]*tenant{}
+	s.dests = map[store.Destination]*dest{}
+	s.queues = []*queue{nil}
+	s.byName = map[queueName]*queue{}
+	s.lanes = map[laneKey]*lane{}
+	s.leases = map[store.DeliveryID]*lease{}
+	s.byRef = map[ref]*lease{}
+	s.workers = map[string]*worker{}
+	s.lost = map[ref]int{}
+	s.busy = map[ref]bool{}
+}
+
+func (s *sched) destOf(name store.Destination) *dest {
+	d := s.dests[name]
+	if d == nil {
+		d = &dest{name: name}
+		s.dests[name] = d
+	}
+	return d
+}
+
+// addQueue makes the memory of queue number no.
+func (s *sched) addQueue(no uint32, name queueName) *queue {
+	t := s.tenants[name.tenant]
+	if t == nil {
+		t = &tenant{name: name.tenant}
+		s.tenants[name.tenant] = t
+	}
+	d := s.destOf(name.dest)
+	q := &queue{no: no, tenant: t, dest: d}
+	d.queues = append(d.queues, q)
+	for uint32(len(s.queues)) <= no {
+		s.queues = append(s.queues, nil)
+	}
+	s.queues[no] = q
+	s.byName[name] = q
+	return q
+}
+
+func (s *sched) workerOf(name string) *worker {
+	w := s.workers[name]
+	if w == nil {
+		w = &worker{perDest: map[*dest]int{}}
+		s.workers[name] = w
+	}
+	return w
+}
+
+// held reports whether a gate holds the destination now.
+func (d *dest) held(now time.Time) bool {
+	for _, g := range d.gates {
+		if g.Hold != 0 && (g.Until.IsZero() || g.Until.After(now)) {
+			return true
+		}
+	}
+	return false
+}
+
+// limit is the smallest in-flight limit of the destination's gates; 0 for none.
+func (d *dest) limit() int {
+	n := 0
+	for _, g := range d.gates {
+		if g.MaxInFlight > 0 && (n == 0 || g.MaxInFlight < n) {
+			n = g.MaxInFlight
+		}
+	}
+	return n
+}
+
+// activate puts a queue into the ring of a class, if it is not there.
+func (s *sched) activate(q *queue, c store.Class) {
+	if q.inRing[c] {
+		return
+	}
+	q.inRing[c] = true
+	t := q.tenant
+	t.rings[c].push(q)
+	if !t.inRing[c] {
+		t.inRing[c] = true
+		s.rings[c].push(t)
+	}
+}
+
+// unpark looks again at every queue of a destination whose leases or gates changed.
+func (s *sched) unpark(d *dest) {
+	if !d.parked {
+		return
+	}
+	d.parked = false
+	for _, q := range d.queues {
+		for c := range store.Classes {
+			if q.hasWork(c) {
+				s.activate(q, c)
+			}
+		}
+	}
+}
+
+// hasWork reports whether looking at the queue could find something of the class, now or at a known time.
+func (q *queue) hasWork(c store.Class) bool {
+	if c == store.Live && (q.window.len() > 0 || q.unloaded > 0) {
+		return true
+	}
+	if q.again[c].len() > 0 {
+		return true
+	}
+	l := q.due[c]
+	return l != nil && (len(l.heap) > 0 || !l.more.IsZero())
+}
+
+// accepts reports whether a list of destinations, exact or prefixes that end in "*", has d. A nil list has all.
+func accepts(list []store.Destination, d store.Destination) bool {
+	if list == nil {
+		return true
+	}
+	for _, a := range list {
+		if a == d {
+			return true
+		}
+		if p, ok := strings.CutSuffix(string(a), "*"); ok && strings.HasPrefix(string(d), p) {
+			return true
+		}
+	}
+	return false
+}
+
+// hold makes a lease count.
+func (s *Store) hold(l *lease, name string, until time.Time) {
+	w := s.workerOf(name)
+	l.worker, l.until = w, until
+	s.byRef[l.at] = l
+	if !l.id.IsZero() {
+		s.leases[l.id] = l
+	}
+	if l.frame != nil {
+		l.frame.pinned++
+	}
+	w.total++
+	w.perClass[l.class]++
+	w.perDest[l.queue.dest]++
+	l.queue.dest.inflight++
+	s.expiry.add(l)
+	if !l.noted {
+		s.notes = append(s.notes, l)
+	}
+}
+
+// endLease takes a lease back and lets others in.
+func (s *Store) endLease(l *lease) {
+	delete(s.leases, l.id)
+	delete(s.byRef, l.at)
+	if l.index >= 0 {
+		s.expiry.remove(l.index)
+	}
+	if l.frame != nil {
+		l.frame.pinned--
+	}
+	l.worker.total--
+	l.worker.perClass[l.class]--
+	d := l.queue.dest
+	if n := l.worker.perDest[d] - 1; n > 0 {
+		l.worker.perDest[d] = n
+	} else {
+		delete(l.worker.perDest, d)
+	}
+	d.inflight--
+	s.unpark(d)
+}
+
+// expire takes back the leases whose time is over. Their deliveries are due again, or poison.
+func (s *Store) expire(now time.Time) {
+	for len(s.expiry) > 0 && !s.expiry[0].until.After(now) {
+		l := s.expiry[0]
+		if l.settling { // its fate is being written: abandon puts it back
+			s.expiry.remove(0)
+			continue
+		}
+		s.endLease(l)
+		l.over = true
+		s.lost[l.at] = l.lost + 1
+		s.offer(l.queue, l.class, l.at)
+	}
+}
+
+// offer makes a delivery that is due now known to its queue once more.
+func (s *Store) offer(q *queue, c store.Class, at ref) {
+	q.again[c].push(at)
+	s.activate(q, c)
+}
