@@ -26,8 +26,9 @@
 //	run.go        what measures share while they run: folders, receiver, slices, results
 //	stats.go      medians, ratios, bars
 //	report.go     the table and the lines of JSON
-//	log.go, bareloop.go, fsync.go      the limits
+//	log.go, bareloop.go, limits.go     the limits
 //	receiver.go, collector.go          the receiver process, and our end of it
+//	body.go, disk.go, machine_*.go     payloads and signatures; files; what the operating system tells
 //	gateway.go                         hookgate as the measures use it
 //	measure_*.go                       the measures, one file for each group
 package main

@@ -59,6 +59,11 @@ func (s *Store) apply(at Mark, now time.Time, ops []byte, fr *frame, live bool) 
 		return fmt.Errorf("%w: frame %d: %w", store.ErrCorrupt, at.Frame, d.err)
 	}
 	if fr != nil {
+		if !live {
+			if err := s.checkQueues(fr); err != nil {
+				return err
+			}
+		}
 		s.applyEvents(fr, live)
 	}
 	if now.After(s.meta.lastAt) {
@@ -73,6 +78,12 @@ func queueKey(no uint32) []byte { return key64(kindQueue, uint64(no)) }
 func (s *Store) applyQueue(d *dec) {
 	no := uint32(d.uint())
 	name := queueName{d.str(), store.Destination(d.str())}
+	if no == 0 || no > s.meta.queues+1 {
+		d.fail() // they are numbered without gaps
+	}
+	if d.err != nil {
+		return
+	}
 	e := enc{}
 	e.str(name.tenant)
 	e.str(string(name.dest))
@@ -86,8 +97,7 @@ func (s *Store) applyQueue(d *dec) {
 // applyEvents adds a frame of events. Deliveries that wait for a time, or that replay, get rows; the others only their bit.
 func (s *Store) applyEvents(f *frame, live bool) {
 	f.isNew = true
-	s.frames[f.base] = f
-	s.cacheCells += len(f.cells) + 8
+	s.keep(f)
 	s.unflushed = append(s.unflushed, f)
 	s.touch(f)
 	s.meta.lastSeq = f.last()
@@ -336,6 +346,9 @@ func (s *Store) applyRow(d *dec, now time.Time, live bool) error {
 		return nil
 	}
 	r, err := decodeRow(b)
+	if err == nil && s.queue(r.queue) == nil {
+		err = fmt.Errorf("%w: delivery: there is no queue %d", store.ErrCorrupt, r.queue)
+	}
 	if err != nil {
 		return err
 	}
@@ -490,6 +503,7 @@ func (s *Store) settled(at ref, k laneKey, r *row) {
 		if k.hash == 0 || s.enterRow(at, r) {
 			s.pushDue(s.queues[r.queue], r.class, r.due, at)
 		}
+		s.relane(k)
 	case r != nil && r.undecided():
 		if k.hash != 0 {
 			s.enterRow(at, r)

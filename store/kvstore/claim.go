@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hookgate/hookgate/store"
@@ -53,6 +54,9 @@ func (s *Store) Claim(ctx context.Context, r store.ClaimRequest) (*store.ClaimRe
 		leases = append(leases, res.Leases...)
 		if r.Max -= len(res.Leases); !gave || r.Max <= 0 {
 			res.Leases = leases
+			if gave {
+				res.More, res.Next = true, 0
+			}
 			return res, nil
 		}
 		// Something became a dead letter: what waited behind it is due now.
@@ -295,7 +299,7 @@ func (s *Store) try(c *claiming, q *queue, class store.Class, at ref) (bool, err
 		return false, nil
 	}
 	s.gen++
-	l := &lease{at: at, gen: s.gen, queue: q, class: class, lost: lost}
+	l := &lease{at: at, gen: s.gen, queue: q, class: class, lane: hash, lost: lost}
 	if _, ok := f.cell(at); ok {
 		l.frame = f
 	}
@@ -314,6 +318,7 @@ func (s *Store) unclaim(c *claiming) {
 		if s.byRef[l.at] == l {
 			s.endLease(l)
 			s.offer(l.queue, l.class, l.at)
+			s.relane(laneKey{l.queue.no, l.lane})
 		}
 	}
 	for _, k := range c.skipped {
@@ -329,7 +334,7 @@ func (s *Store) unclaim(c *claiming) {
 func (s *Store) noteClaim(c *claiming) (gave bool, err error) {
 	s.mu.Lock()
 	gave = len(s.poison) > 0 || len(s.damaged) > 0
-	need := gave || !s.opened && len(c.granted) > 0
+	need := gave || !s.opened && len(c.granted) > 0 || len(s.notes) >= 4096 // as many as a commit lets wait
 	for _, l := range c.granted {
 		need = need || l.at.seq <= s.careful && !l.noted
 	}
@@ -352,12 +357,6 @@ func (s *Store) readClaimed(c *claiming, res *store.ClaimResult) (bad bool) {
 	if len(c.granted) == 0 {
 		return false
 	}
-	type place struct {
-		segment uint64
-		offset  int64
-		size    int
-		err     error
-	}
 	places := make([]place, len(c.granted))
 	s.mu.Lock()
 	for i, l := range c.granted {
@@ -376,18 +375,7 @@ func (s *Store) readClaimed(c *claiming, res *store.ClaimResult) (bad bool) {
 	s.mu.Unlock()
 
 	res.Leases = make([]store.Lease, 0, len(c.granted))
-	records := make([]*record, len(c.granted))
-	for i, l := range c.granted {
-		p := &places[i]
-		if p.err == nil {
-			records[i], p.err = s.readRecord(l.at.seq, p.segment, p.offset, p.size, true)
-		}
-		if p.err != nil { // retention may have moved it a moment ago
-			s.mu.Lock()
-			records[i], p.err = s.record(l.at.seq, true)
-			s.mu.Unlock()
-		}
-	}
+	records := s.readPlaces(c.granted, places)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -418,6 +406,55 @@ func (s *Store) readClaimed(c *claiming, res *store.ClaimResult) (bad bool) {
 		res.Leases = append(res.Leases, store.Lease{Gen: l.gen, Delivery: d, Event: r.event})
 	}
 	return bad
+}
+
+// place is where the record of a claimed event is, or why it is nowhere.
+type place struct {
+	segment uint64
+	offset  int64
+	size    int
+	err     error
+}
+
+// readTogether is how many bytes of neighbouring records are read at once.
+const readTogether = 256 << 10
+
+// readPlaces reads records, neighbours at once; nil where one cannot be read, and its place says why.
+func (s *Store) readPlaces(leases []*lease, places []place) []*record {
+	records := make([]*record, len(places))
+	var buf []byte
+	for i := 0; i < len(places); {
+		first := &places[i]
+		if first.err != nil {
+			i++
+			continue
+		}
+		end := first.offset + int64(first.size)
+		n := i + 1
+		for n < len(places) {
+			p := &places[n]
+			if p.err != nil || p.segment != first.segment || p.offset != end+recordGap || p.offset+int64(p.size)-first.offset > readTogether {
+				break
+			}
+			end = p.offset + int64(p.size)
+			n++
+		}
+		buf = slices.Grow(buf[:0], int(end-first.offset))[:end-first.offset]
+		err := s.log.ReadAt(buf, first.segment, first.offset)
+		for ; i < n; i++ {
+			p := &places[i]
+			if p.err = err; err == nil {
+				at := p.offset - first.offset
+				records[i], p.err = checkRecord(leases[i].at.seq, p.segment, p.offset, buf[at:at+int64(p.size)], true)
+			}
+			if p.err != nil { // retention may have moved it a moment ago
+				s.mu.Lock()
+				records[i], p.err = s.record(leases[i].at.seq, true)
+				s.mu.Unlock()
+			}
+		}
+	}
+	return records
 }
 
 // describe makes the public record of a delivery, as far as its event says.

@@ -26,6 +26,9 @@ const (
 	bodyHeader  = 25
 	maxRecord   = 256 << 20 // bytes of an event's record
 	maxFanOut   = 1 << 20   // deliveries of one event
+	maxAppends  = 512 << 20 // bytes of the events and documents of one commit
+	maxBody     = 1<<30 - 4096
+	maxName     = 30 << 10 // bytes of the key of a document or gate; engines have a limit there
 )
 
 // Commit decides, makes durable, and applies: see the package's doc.
@@ -103,7 +106,7 @@ func (s *Store) finish(p *plan) error {
 	s.mu.Lock()
 	if err != nil {
 		s.abandon(p)
-		if !errors.Is(err, store.ErrFull) {
+		if limit := (*store.LimitError)(nil); !errors.Is(err, store.ErrFull) && !errors.As(err, &limit) {
 			err = s.fail(err)
 		}
 		return err
@@ -151,6 +154,10 @@ func (s *Store) roomForChanges() error {
 		if len(s.delta) < maxUnflushed {
 			return nil
 		}
+		if s.stuck {
+			s.kickFlusher()
+			return fmt.Errorf("%w: too much waits to be brought to the index", store.ErrFull)
+		}
 		s.kickFlusher()
 		s.flusher.done.Wait()
 	}
@@ -183,6 +190,9 @@ func (s *Store) write(p *plan) error {
 		s.buf = b
 	} else {
 		s.buf = nil
+	}
+	if size := len(b) - s.head; size > maxBody {
+		return &store.LimitError{What: "commit", Size: int64(size), Limit: maxBody}
 	}
 	mark, err := s.log.Append(b, len(p.events)+len(p.moved) == 0)
 	if err != nil {

@@ -16,6 +16,13 @@ func (s *Store) decideDoc(p *plan, put *store.DocPut) (store.DocResult, error) {
 		return store.DocResult{Err: fmt.Errorf("%w: gates are put as gates", store.ErrConflict)}, nil
 	}
 	key := docKey(put.Doc.Kind, put.Doc.Group, put.Doc.ID)
+	if len(key) > maxName {
+		return store.DocResult{Err: &store.LimitError{What: "name of a document", Size: int64(len(key)), Limit: maxName}}, nil
+	}
+	if size := int64(len(put.Doc.Data)); size > maxRecord || p.bytes+size > maxAppends {
+		return store.DocResult{Err: &store.LimitError{What: "document", Size: size, Limit: maxRecord}}, nil
+	}
+	p.bytes += int64(len(put.Doc.Data))
 	cur, ok := p.docs[string(key)]
 	if !ok {
 		b, err := s.get(key)
@@ -61,6 +68,9 @@ func (s *Store) decideDoc(p *plan, put *store.DocPut) (store.DocResult, error) {
 func (s *Store) decideGate(p *plan, g *store.Gate) error {
 	if g.Destination == "" || g.Cause == "" {
 		return fmt.Errorf("%w: a gate has a destination and a cause", store.ErrConflict)
+	}
+	if key := gateKey(g.Destination, g.Cause); len(key) > maxName {
+		return &store.LimitError{What: "name of a gate", Size: int64(len(key)), Limit: maxName}
 	}
 	next := *g
 	next.Since, next.Until = p.now, time.Time{}
@@ -448,8 +458,13 @@ func (s *Store) decideAppend(p *plan, a *store.Append, item int, want *store.Cla
 		res.Err = &store.LimitError{What: "deliveries of one event", Size: int64(len(a.Deliveries)), Limit: maxFanOut}
 		return res, nil
 	}
-	if size := eventSize(ev); size > maxRecord {
+	size := eventSize(ev)
+	if size > maxRecord {
 		res.Err = &store.LimitError{What: "event", Size: size, Limit: maxRecord}
+		return res, nil
+	}
+	if all := p.bytes + size; all > maxAppends {
+		res.Err = &store.LimitError{What: "commit", Size: all, Limit: maxAppends}
 		return res, nil
 	}
 	if done, err := s.repeated(p, ev, &res); done || err != nil {
@@ -459,6 +474,7 @@ func (s *Store) decideAppend(p *plan, a *store.Append, item int, want *store.Cla
 	if st.window <= 0 {
 		st.window = 24 * time.Hour
 	}
+	st.window = min(st.window, longest)
 	if a.ExpireAfter > 0 {
 		st.expires = later(p.now, a.ExpireAfter)
 	}
@@ -481,13 +497,14 @@ func (s *Store) decideAppend(p *plan, a *store.Append, item int, want *store.Cla
 			if gen, ok := s.grantBorn(p, want, &t, queueName{ev.Tenant, d.Destination}); ok {
 				t.leased = true
 				at := ref{st.seq, uint64(i)}
-				p.grants = append(p.grants, plannedGrant{at, store.DeliveryID{Event: ev.ID, N: uint64(i)}, gen, queueName{ev.Tenant, d.Destination}, store.Live})
+				p.grants = append(p.grants, plannedGrant{at, store.DeliveryID{Event: ev.ID, N: uint64(i)}, gen, queueName{ev.Tenant, d.Destination}, store.Live, t.hash})
 				res.Leased = append(res.Leased, store.Grant{Index: i, Gen: gen})
 			}
 		}
 		p.targets = append(p.targets, t)
 	}
-	p.events = append(p.events, plannedEvent{ev, st, from, len(p.targets), item})
+	p.bytes += size
+	p.events = append(p.events, plannedEvent{ev, st, from, len(p.targets), item, p.sameKey})
 	if ev.ID.Compare(p.lastID) > 0 {
 		p.lastID = ev.ID
 	}
@@ -564,7 +581,11 @@ func (s *Store) keyTaken(p *plan, a *store.Append, res *store.AppendResult) (boo
 			res.Err = fmt.Errorf("%w: the idempotency key was used with other content", store.ErrConflict)
 		}
 	}
-	for _, i := range p.keys[hash] {
+	before, planned := p.keys[hash]
+	if !planned {
+		before = -1
+	}
+	for i := before; i >= 0; i = p.events[i].sameKey {
 		if o := &p.events[i]; same(o.event) {
 			answer(o.event.ID, o.seq, &o.stamp, o.to-o.from)
 			return true, nil
@@ -586,9 +607,10 @@ func (s *Store) keyTaken(p *plan, a *store.Append, res *store.AppendResult) (boo
 		return taken, err
 	}
 	if p.keys == nil {
-		p.keys = map[uint64][]int{}
+		p.keys = map[uint64]int{}
 	}
-	p.keys[hash] = append(p.keys[hash], len(p.events))
+	p.keys[hash] = len(p.events)
+	p.sameKey = before
 	return false, nil
 }
 

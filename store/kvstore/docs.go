@@ -3,6 +3,7 @@ package kvstore
 import (
 	"container/heap"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/hookgate/hookgate/store"
@@ -40,7 +41,10 @@ func decodeDoc(b []byte) (*docRow, error) {
 		return nil, errVersion("document", v)
 	}
 	r := &docRow{deleted: d.u8() == 1, version: d.uint(), updated: d.time(), expires: d.time(), data: d.bytes()}
-	return r, d.err
+	if d.err != nil {
+		return nil, fmt.Errorf("%w: document: %w", store.ErrCorrupt, d.err)
+	}
+	return r, nil
 }
 
 // there reports whether the document exists at a time.

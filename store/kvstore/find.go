@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,7 +18,11 @@ func (s *Store) seqOf(id store.ID) (uint64, error) {
 		}
 		if b != nil {
 			d := dec{b: b}
-			return d.uint(), d.err
+			seq := d.uint()
+			if d.err != nil {
+				return 0, fmt.Errorf("%w: place of event %v: %w", store.ErrCorrupt, id, d.err)
+			}
+			return seq, nil
 		}
 	}
 	if id.Compare(s.meta.lastID) > 0 {
@@ -39,8 +44,10 @@ func (s *Store) seqOf(id store.ID) (uint64, error) {
 				continue
 			}
 			d := dec{b: v}
-			base = d.uint()
-			return d.err
+			if base = d.uint(); d.err != nil {
+				return fmt.Errorf("%w: place of a frame: %w", store.ErrCorrupt, d.err)
+			}
+			return nil
 		}
 		return nil
 	})
@@ -65,6 +72,9 @@ func (s *Store) searchID(f *frame, id store.ID) (uint64, error) {
 			return s.walkIDs(f, id)
 		}
 		got, err := s.idOf(f, seq)
+		if errors.Is(err, store.ErrCorrupt) {
+			return s.walkIDs(f, id) // it says nothing about where to look
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -89,6 +99,9 @@ func (s *Store) walkIDs(f *frame, id store.ID) (uint64, error) {
 			continue
 		}
 		got, err := s.idOf(f, seq)
+		if errors.Is(err, store.ErrCorrupt) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -99,14 +112,24 @@ func (s *Store) walkIDs(f *frame, id store.ID) (uint64, error) {
 	return 0, nil
 }
 
+// smallRecord is up to which size the record of an event is read whole, and so checked, where only its ID is wanted.
+const smallRecord = 64 << 10
+
 // idOf tells the ID of an event, from memory if the frame is new.
 func (s *Store) idOf(f *frame, seq uint64) (store.ID, error) {
 	if f.ids != nil {
 		return f.ids[seq-f.base], nil
 	}
-	segment, offset, _, err := s.position(f, seq)
+	segment, offset, size, err := s.position(f, seq)
 	if err != nil {
 		return store.ID{}, err
+	}
+	if size <= smallRecord {
+		r, err := s.readRecord(seq, segment, offset, size, false)
+		if err != nil {
+			return store.ID{}, err
+		}
+		return r.event.ID, nil
 	}
 	var b [idPrefix]byte
 	if err := s.log.ReadAt(b[:], segment, offset); err != nil {
@@ -156,6 +179,11 @@ func (s *Store) readRecord(seq, segment uint64, offset int64, size int, payload 
 	if err := s.log.ReadAt(b, segment, offset); err != nil {
 		return nil, fmt.Errorf("read event %d: %w", seq, err)
 	}
+	return checkRecord(seq, segment, offset, b, payload)
+}
+
+// checkRecord decodes the record of an event that was read from the log.
+func checkRecord(seq, segment uint64, offset int64, b []byte, payload bool) (*record, error) {
 	r, err := decodeEvent(b, payload)
 	if err != nil {
 		return nil, fmt.Errorf("event %d in segment %d at offset %d: %w", seq, segment, offset, err)
@@ -181,7 +209,10 @@ func (s *Store) eachAttempt(at ref, fn func(*tried)) error {
 				fn(&t)
 			}
 		}
-		return d.err
+		if d.err != nil {
+			return fmt.Errorf("%w: attempts: %w", store.ErrCorrupt, d.err)
+		}
+		return nil
 	}
 	if err := s.overlay(key64(kindAttempt, f.base), func(_, v []byte) error { return each(v) }); err != nil {
 		return err

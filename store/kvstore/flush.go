@@ -59,7 +59,9 @@ func (s *Store) flushLoop() {
 		}
 		if err := s.flush(); err != nil && errors.Is(err, store.ErrFull) {
 			s.mu.Lock()
-			s.wakeFlusher() // later, there may be room
+			if !s.closed {
+				s.wakeFlusher() // later, there may be room
+			}
 			s.mu.Unlock()
 		}
 	}
@@ -112,6 +114,9 @@ func (s *Store) flushOnce() error {
 				s.delta[k] = v
 			}
 		}
+		for _, fr := range frames {
+			s.touch(fr) // what the engine says of it is not true yet
+		}
 		s.flushing = nil
 		if !errors.Is(err, store.ErrFull) {
 			return s.fail(err)
@@ -128,6 +133,7 @@ func (s *Store) flushOnce() error {
 		n++
 	}
 	s.unflushed = slices.Delete(s.unflushed, 0, n)
+	s.evict()
 	return nil
 }
 
@@ -246,15 +252,22 @@ func (s *Store) sync() error {
 	return err
 }
 
-// view is the engine's View for those who read after sync. When the engine has no room for what is waiting, they see it
-// all the same.
+// view is the engine's View for those who read after sync. When the engine does not take what is waiting, for want of room
+// or because the store has failed, they see it all the same.
 func (s *Store) view(fn func(Reader) error) error {
-	s.mu.Lock()
 	var over *overlaid
-	if s.stuck {
-		over = s.overlaid()
-	}
+	s.mu.Lock()
+	waiting := s.stuck || s.failed != nil
 	s.mu.Unlock()
+	if waiting {
+		s.flusher.running.Lock() // no flush comes between the waiting rows and the engine's
+		defer s.flusher.running.Unlock()
+		s.mu.Lock()
+		if s.stuck || s.failed != nil {
+			over = s.overlaid()
+		}
+		s.mu.Unlock()
+	}
 	return s.kv.View(context.Background(), func(r Reader) error {
 		if over != nil {
 			over.Reader = r

@@ -1,6 +1,8 @@
 package kvstore
 
 import (
+	"errors"
+	"fmt"
 	"math/bits"
 	"slices"
 	"time"
@@ -31,6 +33,7 @@ type frame struct {
 	isNew   bool            // not in the engine yet
 	dirty   bool            // bits differ from the engine's, or packed is not empty
 	rewrite bool            // gone or moved differ from the engine's
+	pruned  bool            // dirty, and by retention alone
 	bits    bool            // the engine has a row of bits for it
 	pinned  int             // on its way to the engine, or leased
 	used    uint64          // when it was last looked for
@@ -51,6 +54,9 @@ type cell struct {
 
 // recordGap is what stands between the records of a frame: the size of the next.
 const recordGap = 4
+
+// weight is what it counts in the cache.
+func (f *frame) weight() int { return 8 + len(f.events) + len(f.cells) }
 
 func (f *frame) last() uint64 { return f.base + uint64(len(f.events)) - 1 }
 
@@ -175,7 +181,10 @@ func decodeFrameHead(d *dec) (h frameHead, err error) {
 	copy(h.firstID[:], d.raw(16))
 	h.keys = d.time()
 	h.events = d.count(2)
-	return h, d.err
+	if d.err != nil {
+		return h, fmt.Errorf("%w: frame: %w", store.ErrCorrupt, d.err)
+	}
+	return h, nil
 }
 
 func decodeFrame(base uint64, b []byte) (*frame, error) {
@@ -209,7 +218,10 @@ func decodeFrame(base uint64, b []byte) (*frame, error) {
 	}
 	f.open = newBitset(len(f.cells))
 	f.leased = newBitset(len(f.cells))
-	return f, d.err
+	if d.err != nil {
+		return nil, fmt.Errorf("%w: frame: %w", store.ErrCorrupt, d.err)
+	}
+	return f, nil
 }
 
 // countOpen goes through the open deliveries of a frame's two rows without making the frame, and calls fn with the queue
@@ -324,5 +336,11 @@ func (f *frame) decodeBits(b []byte) error {
 		}
 	}
 	f.bits = true
-	return d.err
+	if over := len(f.cells) % 64; over > 0 && d.err == nil && (f.open[len(f.open)-1]|f.leased[len(f.open)-1])>>over != 0 {
+		d.err = errors.New("more is open than there is")
+	}
+	if d.err != nil {
+		return fmt.Errorf("%w: open deliveries: %w", store.ErrCorrupt, d.err)
+	}
+	return nil
 }

@@ -68,7 +68,7 @@ func (s *Store) enterFresh(k laneKey, at ref) bool { return s.enter(k, laneRef{a
 
 // enterRow adds a delivery with a row.
 func (s *Store) enterRow(at ref, r *row) bool {
-	return s.enter(laneKey{r.queue, r.lane}, laneRef{at, false, r.gen > 0 || r.leased || r.recorded > 0})
+	return s.enter(laneKey{r.queue, r.lane}, laneRef{at, false, r.gen > 0 || r.leased || r.abandoned > 0 || r.attempts > 0})
 }
 
 // enter adds an undecided delivery to its lane and reports whether it is the head.

@@ -3,6 +3,7 @@ package kvstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -52,8 +53,9 @@ type Store struct {
 
 	mu     sync.Mutex
 	closed bool
-	failed error // why no write is done any more
-	now    time.Time
+	failed error     // why no write is done any more
+	now    time.Time // the store's
+	seen   time.Time // the system's at that moment, with its monotonic reading
 
 	// Rows that are decided and durable but not in the engine yet: first the newest, then those on their way.
 	delta    map[string][]byte // nil value: deleted
@@ -66,7 +68,8 @@ type Store struct {
 	frames     map[uint64]*frame
 	unflushed  []*frame // in order of base; new since the last flush, and those on their way
 	dirty      []*frame // older ones with changed bits
-	cacheCells int
+	cacheCells int      // the weight of all frames
+	evictAt    int      // when to look again for frames to forget
 	useClock   uint64
 
 	flusher flusher
@@ -171,6 +174,9 @@ func (s *Store) row(at ref) (*row, error) {
 		return nil, err
 	}
 	r, err := decodeRow(b)
+	if err == nil && s.queue(r.queue) == nil {
+		err = fmt.Errorf("%w: delivery: there is no queue %d", store.ErrCorrupt, r.queue)
+	}
 	if err == nil || !errors.Is(err, store.ErrCorrupt) {
 		return r, err
 	}
@@ -182,16 +188,19 @@ func (s *Store) row(at ref) (*row, error) {
 		return nil, nil // it was added later, and nobody knows any more where it was to go
 	}
 	s.logger.Error("hookgate: the record of a delivery is damaged", "seq", at.seq, "delivery", at.n, "error", err)
-	return decodeRowOf(f, at, b), nil
+	return damagedRow(f, at), nil
 }
 
 // decodeRowOf reads the row of a delivery of a frame, and makes one up if it is damaged.
 func decodeRowOf(f *frame, at ref, b []byte) *row {
-	r, err := decodeRow(b)
-	if err == nil {
+	if r, err := decodeRow(b); err == nil {
 		return r
 	}
-	r = &row{damaged: true, state: store.Pending, class: store.Retry, created: f.time, due: f.time}
+	return damagedRow(f, at)
+}
+
+func damagedRow(f *frame, at ref) *row {
+	r := &row{damaged: true, state: store.Pending, class: store.Retry, created: f.time, due: f.time}
 	if c, ok := f.cell(at); ok {
 		r.queue, r.lane = f.cells[c].queue, f.cells[c].lane
 	}
@@ -256,30 +265,54 @@ func (s *Store) loadFrame(r Reader, base uint64, b []byte) (*frame, error) {
 			return nil, err
 		}
 	}
+	if err := s.checkQueues(f); err != nil {
+		return nil, err
+	}
 	s.remember(f)
 	return f, nil
 }
 
+// checkQueues makes sure that the deliveries of a frame go somewhere.
+func (s *Store) checkQueues(f *frame) error {
+	for i := range f.cells {
+		if s.queue(f.cells[i].queue) == nil {
+			return fmt.Errorf("%w: frame %d has deliveries for a queue %d that is not there", store.ErrCorrupt, f.base, f.cells[i].queue)
+		}
+	}
+	return nil
+}
+
 // remember puts a frame into the cache and makes room for it.
 func (s *Store) remember(f *frame) {
+	s.keep(f)
+	s.evict()
+}
+
+// keep puts a frame into the cache.
+func (s *Store) keep(f *frame) {
 	s.useClock++
 	f.used = s.useClock
 	s.frames[f.base] = f
-	s.cacheCells += len(f.cells) + 8
-	if s.cacheCells <= s.cacheMax {
+	s.cacheCells += f.weight()
+}
+
+// evict forgets the older half of the cache when it is full, but nothing that the engine does not have or that is in use.
+func (s *Store) evict() {
+	if s.cacheCells <= max(s.cacheMax, s.evictAt) {
 		return
 	}
-	// Forget the older half of what is clean; this happens once in hundreds of loads.
-	for base, old := range s.frames {
-		if !old.dirty && !old.isNew && old.pinned == 0 && old != f && s.useClock-old.used > uint64(len(s.frames)/2) {
-			s.forget(base, old)
+	old := s.useClock - uint64(len(s.frames)/2)
+	for base, f := range s.frames {
+		if !f.dirty && !f.isNew && f.pinned == 0 && f.used <= old {
+			s.forget(base, f)
 		}
 	}
+	s.evictAt = s.cacheCells + s.cacheMax/4 // if much is in use, this is not gone through every time
 }
 
 func (s *Store) forget(base uint64, f *frame) {
 	delete(s.frames, base)
-	s.cacheCells -= len(f.cells) + 8
+	s.cacheCells -= f.weight()
 	if s.lastFrame == f {
 		s.lastFrame = nil
 	}
@@ -287,6 +320,7 @@ func (s *Store) forget(base uint64, f *frame) {
 
 // touch marks a frame as changed, so that the next flush writes it.
 func (s *Store) touch(f *frame) {
+	f.pruned = false
 	if !f.dirty {
 		f.dirty = true
 		if !f.isNew {
@@ -295,19 +329,25 @@ func (s *Store) touch(f *frame) {
 	}
 }
 
-// clock is the store's time: the system's, but it never steps back.
+// clock is the store's time: the system's, but it never steps back. When the system's does, it goes on from where it was, so
+// that whatever waits for a time still comes to it.
 func (s *Store) clock() time.Time {
-	if t := time.Now().Round(0); t.After(s.now) {
+	t := time.Now()
+	if !s.seen.IsZero() {
+		s.now = s.now.Add(max(t.Sub(s.seen), 0)) // by the monotonic clock
+	}
+	s.seen = t
+	if t = t.Round(0); t.After(s.now) {
 		s.now = t
 	}
 	return s.now
 }
 
+// longest is the longest time that is waited for anything. Records hold no year after 2262.
+const longest = 100 * 365 * 24 * time.Hour
+
 // later adds a duration without leaving the years that a record can hold.
-func later(now time.Time, d time.Duration) time.Time {
-	const most = 100 * 365 * 24 * time.Hour
-	return now.Add(min(max(d, 0), most))
-}
+func later(now time.Time, d time.Duration) time.Time { return now.Add(min(max(d, 0), longest)) }
 
 // usable says why a call cannot be served.
 func (s *Store) usable(write bool) error {

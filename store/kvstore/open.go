@@ -131,7 +131,11 @@ func (s *Store) loadSmall() error {
 			if d.err != nil {
 				return fmt.Errorf("%w: queue: %w", store.ErrCorrupt, d.err)
 			}
-			s.addQueue(uint32(beUint64(k[1:])), name)
+			no := beUint64(k[1:])
+			if no == 0 || no > uint64(s.meta.queues) {
+				return fmt.Errorf("%w: there is a queue %d and should be only %d", store.ErrCorrupt, no, s.meta.queues)
+			}
+			s.addQueue(uint32(no), name)
 		}
 		for k, v := range r.Scan([]byte{kindGate}, []byte{kindGate + 1}) {
 			g, err := decodeGateRow(k, v)
@@ -167,13 +171,21 @@ func (s *Store) loadSchedule() error {
 			if row == nil {
 				return fmt.Errorf("%w: frame %d has open deliveries and no place", store.ErrCorrupt, base)
 			}
+			lost := false
 			err := countOpen(base, row, bits, func(no uint32, at ref) {
-				q := s.queues[no]
+				q := s.queue(no)
+				if q == nil {
+					lost = true
+					return
+				}
 				if q.unloaded == 0 {
 					q.cursor = at
 				}
 				q.unloaded++
 			})
+			if err == nil && lost {
+				err = errors.New("it has deliveries for a queue that is not there")
+			}
 			if err != nil {
 				return fmt.Errorf("%w: frame %d: %w", store.ErrCorrupt, base, err)
 			}
@@ -250,7 +262,7 @@ func (s *Store) Close() error {
 	s.flusher.done.Broadcast()
 	s.mu.Unlock()
 	if started {
-		close(s.flusher.kick)
+		s.kickFlusher()
 		<-s.flusher.ended
 	}
 	err := s.flush()
@@ -276,7 +288,7 @@ func (s *Store) Close() error {
 func (s *Store) markClean() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed != nil || len(s.leases) > 0 || !s.opened && s.meta.clean {
+	if s.failed != nil || len(s.byRef) > 0 || !s.opened && s.meta.clean {
 		return nil
 	}
 	s.meta.clean = true

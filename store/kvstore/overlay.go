@@ -14,12 +14,12 @@ type overlaid struct {
 	rows map[string][]byte
 }
 
-// overlaid makes the reader of everything that waits; the caller holds mu, and no flush is under way or it has failed.
+// overlaid makes the reader of everything that waits; the caller holds flusher.running and mu.
 func (s *Store) overlaid() *overlaid {
-	s.flushing = nil
 	rows, frames, _ := s.gather()
 	for _, f := range frames {
 		f.pinned--
+		s.touch(f) // the engine does not have it yet
 	}
 	s.delta, s.flushing = rows, nil // still to be written
 	o := &overlaid{rows: make(map[string][]byte, len(rows)), keys: make([]string, 0, len(rows))}

@@ -14,9 +14,10 @@ type plan struct {
 	now     time.Time
 	receipt *store.Receipt
 	ops     enc
-	notes   enc  // of leases; they come before the operations
-	verbs   bool // some settle is an operator's verb: it sees what the ones before it did
-	twice   bool // some delivery may be settled more than once
+	notes   enc   // of leases; they come before the operations
+	verbs   bool  // some settle is an operator's verb: it sees what the ones before it did
+	bytes   int64 // of events and documents, about
+	twice   bool  // some delivery may be settled more than once
 	base    uint64
 	events  []plannedEvent
 	targets []target // of all events
@@ -31,10 +32,11 @@ type plan struct {
 	reports map[report]bool
 	queues  map[queueName]uint32
 	ids     map[store.ID]int // index into events
-	keys    map[uint64][]int // hash -> events that take such a key
+	keys    map[uint64]int   // hash -> the last event that takes such a key
 	lanes   map[laneKey]bool
 	gated   map[store.Destination]bool // gates that this batch puts
 	lastID  store.ID
+	sameKey int // of the event that is being decided
 
 	// What happens in memory.
 	settling []*lease
@@ -54,6 +56,7 @@ type plannedEvent struct {
 	stamp
 	from, to int // in targets
 	item     int // in Batch.Appends
+	sameKey  int // the event before whose key has the same hash; -1 for none
 }
 
 // report names the attempt of a lease.
@@ -73,6 +76,7 @@ type plannedGrant struct {
 	gen   uint64
 	queue queueName
 	class store.Class
+	lane  uint64
 }
 
 // grantCount counts the leases that a batch asks for on its own deliveries.
@@ -84,9 +88,10 @@ type grantCount struct {
 func (p *plan) reset(now time.Time, b *store.Batch) {
 	*p = plan{
 		now: now, ops: enc{p.ops.b[:0]}, notes: enc{p.notes.b[:0]}, events: p.events[:0], targets: p.targets[:0], moved: p.moved[:0],
-		settling: p.settling[:0], extends: p.extends[:0], releases: p.releases[:0], busy: p.busy[:0], grants: p.grants[:0],
+		settling: p.settling[:0], extends: p.extends[:0], keys: p.keys, releases: p.releases[:0], busy: p.busy[:0], grants: p.grants[:0],
 		receipt: &store.Receipt{},
 	}
+	clear(p.keys)
 	if n := len(b.Docs); n > 0 {
 		p.receipt.Docs = make([]store.DocResult, n)
 	}
@@ -131,6 +136,9 @@ func (s *Store) decide(p *plan, b *store.Batch, appends bool) error {
 	p.lastID = s.meta.lastID
 	for i := range b.Docs {
 		r, err := s.decideDoc(p, &b.Docs[i])
+		if errors.Is(err, store.ErrCorrupt) {
+			r, err = store.DocResult{Err: err}, nil // the others can do nothing for it
+		}
 		if err != nil {
 			return err
 		}
@@ -155,6 +163,9 @@ func (s *Store) decide(p *plan, b *store.Batch, appends bool) error {
 			continue
 		}
 		r, err := s.decideAppend(p, &b.Appends[i], i, b.Lease)
+		if errors.Is(err, store.ErrCorrupt) {
+			r.Err, err = err, nil
+		}
 		if err != nil {
 			return err
 		}
@@ -169,7 +180,7 @@ func (s *Store) decide(p *plan, b *store.Batch, appends bool) error {
 
 // expected tells an item's own fate from trouble with the engine.
 func expected(err error) bool {
-	return errors.Is(err, store.ErrLeaseLost) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
+	return errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrLeaseLost) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
 }
 
 // abandon forgets what was planned.
@@ -216,6 +227,7 @@ func (s *Store) applyMemory(p *plan) {
 				s.notes = slices.DeleteFunc(s.notes, func(n *lease) bool { return n.at == l.at })
 			}
 			s.offer(l.queue, l.class, l.at)
+			s.relane(laneKey{l.queue.no, l.lane})
 		}
 	}
 }
@@ -229,7 +241,7 @@ func (s *Store) makeLeases(p *plan) {
 			no := p.queues[g.queue]
 			q = s.addQueue(no, g.queue)
 		}
-		l := &lease{at: g.at, id: g.id, gen: g.gen, queue: q, frame: p.frame, class: g.class, noted: true}
+		l := &lease{at: g.at, id: g.id, gen: g.gen, queue: q, frame: p.frame, class: g.class, lane: g.lane, noted: true}
 		s.hold(l, p.worker, later(p.now, p.leaseFor))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hookgate/hookgate/store"
@@ -16,9 +17,12 @@ import (
 // costs its own bytes and no segment, and the log never takes more than about twice what is kept, plus the segment being
 // written.
 type pruneState struct {
-	at      uint64 // the frame that the pass has come to; 0 at its beginning
-	changes uint64 // counts changes of rows that no frame of the log says
-	flushed uint64 // how many of them the engine has
+	running sync.Mutex // one Prune at a time; taken after life
+	at      uint64     // the frame that the pass has come to; 0 at its beginning
+	within  bool       // it stopped within that frame, which is not looked at before the engine has what was done to it
+	reached uint64     // what comes before it was looked at when it was old enough
+	changes uint64     // counts changes of rows that no frame of the log says
+	flushed uint64     // how many of them the engine has
 }
 
 const (
@@ -31,6 +35,8 @@ const (
 func (s *Store) Prune(ctx context.Context, r store.PruneRequest) (store.PruneResult, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
+	s.pruning.running.Lock()
+	defer s.pruning.running.Unlock()
 	res, err := s.prune(ctx, &r)
 	if err != nil {
 		return res, fmt.Errorf("prune: %w", err)
@@ -39,12 +45,20 @@ func (s *Store) Prune(ctx context.Context, r store.PruneRequest) (store.PruneRes
 }
 
 func (s *Store) prune(ctx context.Context, r *store.PruneRequest) (res store.PruneResult, err error) {
-	if err := s.sync(); err != nil {
-		return res, err
-	}
 	limit := r.Limit
 	if limit <= 0 {
 		limit = 10_000
+	}
+	// The engine is brought up to date at the beginning of a pass and at its end, and not in between: every flush costs the
+	// publishers some of the disk.
+	s.mu.Lock()
+	begins := s.pruning.at == 0 || s.pruning.within
+	s.pruning.within = false
+	s.mu.Unlock()
+	if begins {
+		if err := s.sync(); err != nil {
+			return res, err
+		}
 	}
 	looked := 0
 	for more := true; more; {
@@ -61,13 +75,15 @@ func (s *Store) prune(ctx context.Context, r *store.PruneRequest) (res store.Pru
 			break
 		}
 	}
-	if err := s.forgetGhosts(); err != nil {
-		return res, err
+	if !res.More {
+		if err := s.forgetGhosts(); err != nil {
+			return res, err
+		}
+		if err := s.sync(); err != nil {
+			return res, err
+		}
 	}
-	if err := s.sync(); err != nil {
-		return res, err
-	}
-	bytes, more, err := s.dropSegments(ctx)
+	bytes, more, err := s.dropSegments(ctx, !res.More)
 	res.Bytes = bytes
 	res.More = res.More || more
 	return res, err
@@ -105,16 +121,18 @@ func (s *Store) forgetPiece(r *store.PruneRequest, limit int) (forgot, looked in
 			return forgot, looked, true, nil
 		}
 		looked += len(f.events)
-		if !f.dirty && !f.isNew {
+		if !f.dirty && !f.isNew && f.pinned == 0 { // the engine has all that there is to know about it
 			n, err := s.forgetIn(f, r, now, limit-forgot)
 			if err != nil {
 				return forgot, looked, false, err
 			}
 			if forgot += n; forgot >= limit {
+				s.pruning.within = true
 				return forgot, looked, true, nil
 			}
 		}
 		s.pruning.at = f.base + 1
+		s.pruning.reached = max(s.pruning.reached, f.last()+1)
 	}
 	if len(frames) < prunePiece {
 		s.pruning.at = 0
@@ -230,6 +248,7 @@ func (s *Store) forgetIn(f *frame, r *store.PruneRequest, now time.Time, limit i
 	}
 	f.rewrite = true
 	s.touch(f)
+	f.pruned = true
 	return len(gone), nil
 }
 
@@ -318,10 +337,12 @@ func (s *Store) cached(f *frame) *frame {
 func (s *Store) forgetPlace(f *frame, seq uint64) error {
 	if f.firstID.IsZero() {
 		id, err := s.idOf(f, seq)
-		if err != nil {
+		switch {
+		case err == nil:
+			s.del(asideKey(id))
+		case !errors.Is(err, store.ErrCorrupt): // of a damaged one the row stays behind, and leads nowhere
 			return err
 		}
-		s.del(asideKey(id))
 	}
 	if i := uint32(seq - f.base); f.moved != nil && f.moved.has(i) {
 		segment, _, _, err := s.position(f, seq)
@@ -367,8 +388,9 @@ func guestKey(segment, seq uint64) []byte {
 	return k
 }
 
-// dropSegments gives back the oldest segments of the log, as far as nothing in them is needed.
-func (s *Store) dropSegments(ctx context.Context) (bytes int64, more bool, err error) {
+// dropSegments gives back the oldest segments of the log, as far as nothing in them is needed. It goes by what the engine
+// has, which may be a little old; with whole it brings the engine up to date when that matters.
+func (s *Store) dropSegments(ctx context.Context, whole bool) (bytes int64, more bool, err error) {
 	moved := int64(0)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -381,6 +403,7 @@ func (s *Store) dropSegments(ctx context.Context) (bytes int64, more bool, err e
 		oldest := segments[0]
 		s.mu.Lock()
 		covered := oldest.Last <= s.flushed.Frame
+		reached := s.pruning.reached
 		err := s.usable(true)
 		s.mu.Unlock()
 		if err != nil || !covered {
@@ -392,7 +415,7 @@ func (s *Store) dropSegments(ctx context.Context) (bytes int64, more bool, err e
 		}
 		if len(left) == 0 {
 			if err := s.log.Drop(oldest.Number); err != nil {
-				return bytes, false, s.dropFailed(err)
+				return bytes, false, fmt.Errorf("give a segment back: %w", err)
 			}
 			bytes += oldest.Bytes
 			s.mu.Lock()
@@ -400,8 +423,8 @@ func (s *Store) dropSegments(ctx context.Context) (bytes int64, more bool, err e
 			s.mu.Unlock()
 			continue
 		}
-		if 2*size > oldest.Bytes {
-			return bytes, false, nil
+		if 2*size > oldest.Bytes || next > reached {
+			return bytes, false, nil // full enough, or there is more to forget in it
 		}
 		if moved >= moveBudget {
 			return bytes, true, nil
@@ -410,17 +433,25 @@ func (s *Store) dropSegments(ctx context.Context) (bytes int64, more bool, err e
 		if err != nil {
 			return bytes, false, err
 		}
-		if moved += n; n == 0 {
-			return bytes, false, nil
+		if moved += n; n > 0 {
+			continue
 		}
+		if !whole {
+			return bytes, false, nil // all are copied, and the engine will know soon
+		}
+		s.mu.Lock()
+		before := s.flushed.Frame
+		s.mu.Unlock()
 		if err := s.sync(); err != nil {
 			return bytes, false, err
 		}
+		s.mu.Lock()
+		same := s.flushed.Frame == before
+		s.mu.Unlock()
+		if same {
+			return bytes, false, nil // something in it can be neither copied nor forgotten now
+		}
 	}
-}
-
-func (s *Store) dropFailed(err error) error {
-	return fmt.Errorf("give a segment back: %w", err)
 }
 
 // survivors lists the events whose records lie in a segment and are needed, with their bytes, and the first frame behind it.
@@ -508,8 +539,8 @@ func (s *Store) move(seqs []uint64, segment uint64) (int64, error) {
 			return 0, err
 		}
 		if _, err := decodeEvent(b, false); err != nil {
-			// It cannot be delivered and cannot be shown: it is left behind with its segment, and said so.
-			s.logger.Error("hookgate: a damaged event is not kept when its segment is given back", "seq", seq, "error", err)
+			// It moves as it is: it can be neither delivered nor shown, but what its deliveries were stays known.
+			s.logger.Error("hookgate: retention came by a damaged event", "seq", seq, "error", err)
 		}
 		p.moved = append(p.moved, b)
 		list = append(list, seq)

@@ -535,7 +535,7 @@ func publicDoc(k, v []byte, now time.Time) (store.Doc, bool, error) {
 	}
 	r, err := decodeDoc(v)
 	if err != nil {
-		return store.Doc{}, false, fmt.Errorf("%w: document: %w", store.ErrCorrupt, err)
+		return store.Doc{}, false, err
 	}
 	kind, rest := cutName(k[1:])
 	group, rest := cutName(rest)
@@ -609,7 +609,7 @@ func (s *Store) oldestDue(now time.Time) (time.Duration, error) {
 			oldest = t
 		}
 	}
-	budget := scanBudget
+	budget := 256 // leased ones come first, and then what is older than all others
 	_, err := s.eachOpen(ref{1, 0}, &budget, func(f *frame, _ uint32, at ref) bool {
 		if s.byRef[at] != nil {
 			return true

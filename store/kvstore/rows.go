@@ -137,6 +137,9 @@ func decodeRow(b []byte) (*row, error) {
 	if d.err != nil {
 		return nil, fmt.Errorf("%w: delivery: %w", store.ErrCorrupt, d.err)
 	}
+	if r.class >= store.Classes || r.state != store.Pending && r.state != store.Done && r.state != store.Dead && r.state != store.Cancelled {
+		return nil, fmt.Errorf("%w: delivery: there is no state %d of class %d", store.ErrCorrupt, r.state, r.class)
+	}
 	return r, nil
 }
 

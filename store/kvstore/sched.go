@@ -97,6 +97,7 @@ type lease struct {
 	queue    *queue
 	frame    *frame // pinned; nil for a delivery that was added later
 	class    store.Class
+	lane     uint64
 	worker   *worker
 	lost     int  // leases lost before this one
 	noted    bool // the log knows of it
@@ -150,6 +151,14 @@ func (s *sched) addQueue(no uint32, name queueName) *queue {
 	s.queues[no] = q
 	s.byName[name] = q
 	return q
+}
+
+// queue is queue number no; nil if there is none.
+func (s *sched) queue(no uint32) *queue {
+	if uint64(no) >= uint64(len(s.queues)) {
+		return nil
+	}
+	return s.queues[no]
 }
 
 func (s *sched) workerOf(name string) *worker {
@@ -260,6 +269,14 @@ func (s *Store) hold(l *lease, name string, until time.Time) {
 	}
 }
 
+// relane offers the head of a lane after a lease in it ended without a decision: of the deliveries of one event, another may
+// be the head now.
+func (s *Store) relane(k laneKey) {
+	if l := s.lanes[k]; k.hash != 0 && l != nil && len(l.known) > 1 && l.known[0].at.seq == l.known[1].at.seq {
+		s.readyHead(l)
+	}
+}
+
 // endLease takes a lease back and lets others in.
 func (s *Store) endLease(l *lease) {
 	delete(s.leases, l.id)
@@ -294,6 +311,7 @@ func (s *Store) expire(now time.Time) {
 		l.over = true
 		s.lost[l.at] = l.lost + 1
 		s.offer(l.queue, l.class, l.at)
+		s.relane(laneKey{l.queue.no, l.lane})
 	}
 }
 

@@ -247,8 +247,8 @@ func (s *Store) frameDeliveries(f *frame, rows map[ref]*row, w *walker, q *store
 		if only != 0 && at.seq != only || f.forgot(at.seq) {
 			return
 		}
-		queue := s.queues[no]
-		if !matchTenant(q.Tenant, queue.tenant.name) || q.Destination != "" && queue.dest.name != q.Destination {
+		queue := s.queue(no)
+		if queue == nil || !matchTenant(q.Tenant, queue.tenant.name) || q.Destination != "" && queue.dest.name != q.Destination {
 			return
 		}
 		if len(q.States) > 0 {

@@ -68,7 +68,6 @@ type modelData struct {
 	seq        uint64
 	gen        uint64
 	commits    int
-	poisoned   int
 	events     []*modelEvent // by Seq
 	byID       map[store.ID]*modelEvent
 	deliveries map[store.DeliveryID]*modelDelivery
@@ -94,9 +93,10 @@ type (
 		attempts []store.Attempt
 
 		// What the random test has to know to be fair.
-		lost   int  // leases lost in a row, of which a store may have missed some in restarts
-		unsure bool // there was a restart among them
-		silent bool // the last settle had no attempt
+		lost      int  // leases lost in a row
+		restarted bool // some of them in a restart, which a store may have missed
+		unsure    bool // the store is asked how many it counts, and whether it noticed that it is poison
+		silent    bool // the last settle had no attempt
 	}
 
 	modelLane struct {
@@ -184,8 +184,7 @@ func (m *Model) abandon(d *modelDelivery, at time.Time) {
 		return
 	}
 	m.setState(d, store.Dead, false)
-	d.Settled, d.Reason = at, "poison"
-	m.poisoned++
+	d.Settled, d.Reason, d.unsure = at, "poison", true
 }
 
 // enter begins a call: it answers why the call cannot be served, and else leaves the model locked.
@@ -374,7 +373,7 @@ func (m *Model) settle(s *store.Settle, now time.Time) error {
 		d.Due = now.Add(s.After)
 		return nil
 	}
-	d.Abandoned, d.lost, d.unsure = 0, 0, false
+	d.Abandoned, d.lost, d.restarted, d.unsure = 0, 0, false, false
 	d.Code, d.Error, d.Reason, d.Settled = 0, "", s.Reason, time.Time{}
 	if s.Attempt != nil {
 		d.Code, d.Error = s.Attempt.Code, s.Attempt.Error

@@ -175,7 +175,9 @@ func (o *oracle) follow(d *modelDelivery, r *store.ClaimRequest, gen uint64, how
 		o.fatal("a lease on %v %s, whose destination %q is held", d.ID, how, d.Destination)
 	case !o.m.room(d, r):
 		o.fatal("a lease on %v %s beyond the limits of %+v", d.ID, how, r)
-	case gen == 0 || gen == d.Gen && !d.unsure:
+	case d.lost >= 5 && !d.restarted:
+		o.fatal("a lease on %v %s, though %d leases on it were lost in a row", d.ID, how, d.lost)
+	case gen == 0 || gen == d.Gen && !d.restarted:
 		o.fatal("a lease on %v %s with the generation %d, the one before had %d", d.ID, how, gen, d.Gen)
 	}
 	if d.Lane != "" {
@@ -183,6 +185,9 @@ func (o *oracle) follow(d *modelDelivery, r *store.ClaimRequest, gen uint64, how
 		for _, x := range in {
 			if how == granted && x.ID.N >= store.FirstLater && x.Created.Equal(o.now) {
 				continue // it came in the same batch
+			}
+			if x.unsure && x.lost >= 5 {
+				continue // the store may have noticed by now that it is poison
 			}
 			if x.Seq < d.Seq || x.Seq == d.Seq && x != d && x.State == store.Leased {
 				o.fatal("a lease on %v %s, and before it in lane %q is %v, which is %v", d.ID, how, d.Lane, x.ID, x.State)
@@ -217,8 +222,8 @@ func (o *oracle) legalClaim(r store.ClaimRequest, res *store.ClaimResult, before
 	}
 	for _, d := range o.m.claimable(&r, o.now) {
 		busy := d.Lane != "" && slices.ContainsFunc(o.m.lanes[d.laneKey()], func(x *modelDelivery) bool { return x.State == store.Leased })
-		poison := d.unsure && d.lost >= 5 // the store may count them all
-		if !busy && !poison && o.m.room(d, &r) {
+		counted := d.unsure && d.lost >= 5 // the store may count them all
+		if !busy && !counted && o.m.room(d, &r) {
 			o.fatal("Claim says that there is no more, and %v could be handed out: %+v", d.ID, d.Delivery)
 		}
 	}
@@ -260,6 +265,8 @@ func (o *oracle) sameEvent(ev *modelEvent, got *store.Event) {
 	}
 }
 
+func poison(d *store.Delivery) bool { return d.State == store.Dead && d.Reason == "poison" }
+
 func (o *oracle) sameDelivery(d *modelDelivery, got *store.Delivery) {
 	want, have := d.Delivery, *got
 	for _, t := range []struct {
@@ -290,11 +297,12 @@ func (o *oracle) sameDelivery(d *modelDelivery, got *store.Delivery) {
 		}
 	}
 	if diff := diffDelivery(&want, &have); diff != "" {
-		o.fatal("the model and the store differ: %s; abandoned up to %d times", diff, d.lost)
+		o.fatal("the model and the store differ: %s; abandoned up to %d times\nmodel %+v\nstore %+v", diff, d.lost, d.Delivery, *got)
 	}
 }
 
-// adopt reads the deliveries about which restarts left a doubt, and lets the model follow where the store may be right.
+// adopt reads the deliveries about which there is a doubt, and lets the model follow where the store may be right: a store
+// may have counted fewer lost leases in restarts, and may notice that a delivery is poison only when its turn comes.
 func (o *oracle) adopt() {
 	for _, ev := range o.m.events {
 		for _, d := range ev.deliveries {
@@ -302,7 +310,6 @@ func (o *oracle) adopt() {
 				continue
 			}
 			got := o.s.delivery(d.ID)
-			poison := func(d *store.Delivery) bool { return d.State == store.Dead && d.Reason == "poison" }
 			switch {
 			case got.Abandoned > d.lost:
 				o.fatal("%v: Abandoned is %d after %d lost leases", d.ID, got.Abandoned, d.lost)
@@ -330,7 +337,7 @@ func (o *oracle) restarted() {
 	for _, ev := range o.m.events {
 		for _, d := range ev.deliveries {
 			if d.State == store.Leased {
-				d.unsure = true
+				d.unsure, d.restarted = true, true
 				if got := o.s.delivery(d.ID); got.State == store.Leased && got.Gen == d.Gen {
 					continue // it survived
 				}
@@ -338,7 +345,7 @@ func (o *oracle) restarted() {
 				d.Due = o.now
 				o.m.setState(d, store.Pending, false)
 			} else if d.State == store.Pending && d.lost > 0 {
-				d.unsure = true
+				d.unsure, d.restarted = true, true
 			}
 		}
 	}

@@ -76,7 +76,7 @@ func (w *walker) fail(format string, args ...any) {
 	names := uuid.FindAllString(msg, 4)
 	var story []string
 	for i, line := range w.log {
-		if i >= len(w.log)-8 || slices.ContainsFunc(names, func(n string) bool { return strings.Contains(line, n) }) {
+		if i >= len(w.log)-8 || strings.HasSuffix(line, " reopen") || strings.HasSuffix(line, " crash") || slices.ContainsFunc(names, func(n string) bool { return strings.Contains(line, n) }) {
 			story = append(story, line)
 		}
 	}
@@ -92,11 +92,7 @@ func (w *walker) say(format string, args ...any) {
 // what came first.
 func (w *walker) tick() {
 	w.align()
-	n := w.m.poisoned
 	w.m.expire(w.now)
-	if w.m.poisoned > n {
-		w.claim(store.ClaimRequest{Accept: []store.Destination{"none"}}) // a store may need to be asked to notice
-	}
 	w.adopt()
 }
 
