@@ -158,7 +158,7 @@ func (d *HTTPDispatcher) Dispatch(ctx context.Context, r *Request) (*Response, e
 	if res.Status < 100 || res.Status > 599 {
 		return nil, fault(classProtocol, false, nil, "the answer has the status %d, which is outside 100 to 599", res.Status)
 	}
-	return &Response{Status: res.Status, Header: res.Header, Body: res.Body}, nil
+	return (*Response)(res), nil
 }
 
 // prepared answers what is prepared for a URL, and prepares it at the first question. Endpoints come and go; when too many

@@ -405,5 +405,33 @@ func TestHouseOnlyTheGuardDials(t *testing.T) {
 				}
 			})
 		}
+		// Without a dialer of the gateway's it connects to anything.
+		made := made(f.syntax)
+		uses(f.syntax, "net/http", func(sel *ast.SelectorExpr) {
+			if made[sel] && (sel.Sel.Name == "Client" || sel.Sel.Name == "Transport") {
+				t.Errorf("%s: an http.%s of your own can connect past the address guard: take Gateway.HTTPClient", tree.position(sel), sel.Sel.Name)
+			}
+		})
 	}
+}
+
+// made are the types p.T of a file that it makes values of, with p.T{...} or new(p.T).
+func made(f *ast.File) map[*ast.SelectorExpr]bool {
+	types := map[*ast.SelectorExpr]bool{}
+	ast.Inspect(f, func(n ast.Node) bool {
+		var of ast.Expr
+		switch x := n.(type) {
+		case *ast.CompositeLit:
+			of = x.Type
+		case *ast.CallExpr:
+			if fun, ok := x.Fun.(*ast.Ident); ok && fun.Name == "new" && len(x.Args) == 1 {
+				of = x.Args[0]
+			}
+		}
+		if sel, ok := of.(*ast.SelectorExpr); ok {
+			types[sel] = true
+		}
+		return true
+	})
+	return types
 }

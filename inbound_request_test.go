@@ -314,7 +314,8 @@ func TestInboundTimeForTheBodyIsNotTimeForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, s := inbound(t, nil)
 		addSource(t, g, "src", Source{Verifier: &tokenVerifier{token: "good"}, BodyTimeout: time.Second})
-		s.delay.Store(int64(time.Minute))
+		takesLong := func() { time.Sleep(time.Minute) }
+		s.before.Store(&takesLong)
 		h := g.Inbound("src")
 		conn := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(w, r)

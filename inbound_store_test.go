@@ -55,12 +55,26 @@ func TestInboundDuplicatesAndConflicts(t *testing.T) {
 	}
 }
 
+// arrivals tells of every request that was verified.
+type arrivals struct {
+	signing.Verifier
+	verified *sync.WaitGroup
+}
+
+func (a arrivals) Verify(r *signing.Request) (signing.Verdict, error) {
+	defer a.verified.Done()
+	return a.Verifier.Verify(r)
+}
+
 func TestInboundConcurrentDuplicatesMakeOneEvent(t *testing.T) {
 	t.Parallel()
 	g, s := inbound(t, nil)
-	addSource(t, g, "src", Source{Verifier: &tokenVerifier{token: "good"}})
-	s.delay.Store(int64(time.Millisecond))
 	const n = 64
+	var verified sync.WaitGroup
+	verified.Add(n)
+	addSource(t, g, "src", Source{Verifier: arrivals{&tokenVerifier{token: "good"}, &verified}})
+	allAreHere := verified.Wait
+	s.before.Store(&allAreHere) // nothing is stored before the last one has come
 	var ids [n]string
 	var wg sync.WaitGroup
 	for i := range n {

@@ -15,27 +15,26 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/hookgate/hookgate/signing"
 	"github.com/hookgate/hookgate/store"
 	"github.com/hookgate/hookgate/store/memory"
 )
 
-// watchedStore counts every call, and can be made to refuse or to take its time.
+// watchedStore counts every call, and can be made to refuse or to wait.
 type watchedStore struct {
 	Store
 	calls   atomic.Int64
 	commits atomic.Int64
 	err     atomic.Pointer[error]
-	delay   atomic.Int64
+	before  atomic.Pointer[func()] // called by each Commit
 }
 
 func (s *watchedStore) Commit(ctx context.Context, b *store.Batch) (*store.Receipt, error) {
 	s.calls.Add(1)
 	s.commits.Add(1)
-	if d := s.delay.Load(); d > 0 {
-		time.Sleep(time.Duration(d))
+	if before := s.before.Load(); before != nil {
+		(*before)()
 	}
 	if err := s.err.Load(); err != nil {
 		return nil, *err

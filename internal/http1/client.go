@@ -4,7 +4,7 @@
 // them, to the other and back. For a gateway that does little else this is most of the cost. Here the calling goroutine
 // writes and reads by itself, and an idle connection is a struct in a list.
 //
-// What is hard about HTTP stays with net/http: answers are read by http.ReadResponse. What this package has less of: no
+// What is hard about HTTP stays with net/http: answers are read by http.ReadResponse, all but the plainest. What this package has less of: no
 // proxies, redirects, cookies, compression, upgrades, trailers of requests, streaming, or HTTP/2.
 //
 // The rules of reuse are those of net/http, or stricter. A connection is used again if the whole request was written, the
@@ -80,7 +80,8 @@ type Response struct {
 }
 
 // Do sends a request and reads the answer. An answer counts as soon as its headers are complete: a body that is cut off,
-// endless or slow is no error. The context ends everything, connecting included.
+// endless or slow is no error. The context ends everything, connecting included; that it was cancelled may be noticed a
+// quarter of a second late.
 //
 // If a kept connection breaks before one byte of an answer came, the request is sent once more, on a fresh one.
 // Otherwise nothing is repeated. Errors of the dial functions are returned as they are.
@@ -124,34 +125,36 @@ func (c *Client) connect(ctx context.Context, key hostKey) (*conn, error) {
 // exchange sends the request on a connection, reads the answer, and keeps or closes the connection. silent: not one byte
 // came back.
 func (c *Client) exchange(ctx context.Context, cn *conn, r *Request) (res *Response, silent bool, err error) {
-	stop := context.AfterFunc(ctx, cn.abort)
+	cn.begin(ctx)
 	keep := false
 	defer func() {
-		// If abort has begun, it may end the reads of whoever has the connection next.
-		if stop() && keep {
+		if cn.end() && keep {
 			c.idle.put(c, cn)
 		} else {
 			cn.close()
 		}
 	}()
 
-	written := cn.write(r)
-	answer, silent, err := cn.readAnswer(c.MaxHeader, r.Method)
+	beside, werr := cn.write(ctx, r)
+	a, silent, err := cn.readAnswer(c.MaxHeader, r.Method)
 	if err != nil {
 		cn.abort()
-		if werr := written.wait(); werr != nil && silent && !errors.Is(werr, errDeadline) {
+		if beside != nil {
+			werr = beside.wait()
+		}
+		if werr != nil && silent && !errors.Is(werr, errDeadline) {
 			err = werr
 		}
 		return nil, silent, err
 	}
-	body, whole := cn.readBody(ctx, answer, c.MaxBody, c.MaxDrain, c.BodyTimeout)
-	if done, werr := written.poll(); !done || werr != nil {
+	body, whole := cn.readBody(ctx, &a, c.MaxBody, c.MaxDrain, c.BodyTimeout)
+	if !beside.finished() {
 		cn.abort()
-		written.wait()
+		beside.wait()
 		whole = false
 	}
-	keep = whole && !answer.Close
-	return &Response{Status: answer.StatusCode, Header: answer.Header, Body: body}, false, nil
+	keep = whole && werr == nil && !a.close
+	return &Response{Status: a.status, Header: a.header, Body: body}, false, nil
 }
 
 // buffers holds what requests are put together in.

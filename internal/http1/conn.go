@@ -16,6 +16,10 @@ var errDeadline = os.ErrDeadlineExceeded
 // longAgo as a deadline ends every read and write.
 var longAgo = time.Unix(1, 0)
 
+// patience is how long a request may be under way before its context is listened to, and so how late it may be noticed
+// that one was cancelled. A context's deadline is noticed in time.
+const patience = 250 * time.Millisecond
+
 // afterFailedWrite is for reading an answer when the request could not be written.
 const afterFailedWrite = time.Second
 
@@ -27,21 +31,68 @@ type conn struct {
 	abort func() // ends reads and writes; for good, as far as this package is concerned
 	peek  func() pending
 
-	left  int  // bytes that may still be read before the headers end; negative: no limit
-	timed bool // a read deadline is set
+	timer *time.Timer // calls listen when the patience is over
+
+	mu   sync.Mutex      // of the next two
+	ctx  context.Context // of the request that is under way; nil: none is
+	stop func() bool     // ends the listening; nil: nobody listens
+
+	left  int   // bytes that may still be read before the headers end; negative: no limit
+	exact exact // the body, if its length is known
+	timed bool  // a read deadline is set for the body
 
 	idleAt     time.Time
 	prev, next *conn // in the list of idle connections
 }
 
 func newConn(nc net.Conn, key hostKey) *conn {
-	c := &conn{nc: nc, key: key, peek: peeker(nc)}
+	c := &conn{nc: nc, key: key, peek: peeker(nc), left: -1}
 	c.abort = func() { nc.SetDeadline(longAgo) }
 	c.br = bufio.NewReaderSize(c, readBuffer)
 	return c
 }
 
 func (c *conn) close() { c.nc.Close() }
+
+// begin takes the context that ends reads and writes from here on.
+//
+// To hear a context end costs more than to read an answer, and most answers come soon. So a timer runs first, which costs
+// next to nothing, and only when it is over the context is listened to.
+func (c *conn) begin(ctx context.Context) {
+	c.mu.Lock()
+	c.ctx = ctx
+	c.mu.Unlock()
+	wait := patience
+	if d, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(d))
+	}
+	if c.timer == nil {
+		c.timer = time.AfterFunc(wait, c.listen)
+	} else {
+		c.timer.Reset(wait)
+	}
+}
+
+// listen has the connection aborted when the context of the request that is under way ends. A timer that was stopped too
+// late may call it for the next request: no harm, it is listened to a little early.
+func (c *conn) listen() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx != nil && c.stop == nil {
+		c.stop = context.AfterFunc(c.ctx, c.abort)
+	}
+}
+
+// end forgets the context. It reports whether the connection is as it was: if abort has begun, it may end the reads of
+// whoever has the connection next.
+func (c *conn) end() bool {
+	c.timer.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	calm := c.stop == nil || c.stop()
+	c.ctx, c.stop = nil, nil
+	return calm
+}
 
 // Read reads from the connection within the limit for headers. It is for the buffer.
 func (c *conn) Read(p []byte) (int, error) {
@@ -58,51 +109,61 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// writing is a request that is being written, or was.
+// writing is a large body that is being written beside the caller.
 type writing struct {
-	done chan struct{} // nil: it was
-	err  error
+	done chan struct{}
+	err  error // once done is closed
 }
 
+// wait answers the error of writing when it is done.
 func (w *writing) wait() error {
-	if w.done != nil {
-		<-w.done
+	if w == nil {
+		return nil
 	}
+	<-w.done
 	return w.err
 }
 
-func (w *writing) poll() (done bool, err error) {
-	if w.done != nil {
-		select {
-		case <-w.done:
-		default:
-			return false, nil
-		}
+// finished reports whether everything was written by now.
+func (w *writing) finished() bool {
+	if w == nil {
+		return true
 	}
-	return true, w.err
+	select {
+	case <-w.done:
+		return w.err == nil
+	default:
+		return false
+	}
 }
 
-// write sends the request, the body with the head if it is small, and beside the caller if it is large.
-func (c *conn) write(r *Request) *writing {
+// write sends the request: the body together with the head if it is small, and beside the caller if it is large.
+func (c *conn) write(ctx context.Context, r *Request) (beside *writing, err error) {
 	buf := buffers.Get().(*[]byte)
 	b := appendHead((*buf)[:0], r)
-	w := &writing{}
 	if len(r.Body) <= inlineBody {
 		b = append(b, r.Body...)
-		if _, w.err = c.nc.Write(b); w.err != nil {
+		if _, err = c.nc.Write(b); err != nil {
 			// An answer may have come before the receiver stopped reading, but do not wait for one.
 			c.nc.SetReadDeadline(time.Now().Add(afterFailedWrite))
+			if ctx.Err() != nil {
+				c.abort() // it may have come before the new deadline
+			}
 		}
 		release(buf, b)
-		return w
+		return nil, err
 	}
-	w.done = make(chan struct{})
+	return c.writeBeside(buf, b, r.Body), nil
+}
+
+func (c *conn) writeBeside(buf *[]byte, head, body []byte) *writing {
+	w := &writing{done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		if _, w.err = c.nc.Write(b); w.err == nil {
-			_, w.err = c.nc.Write(r.Body)
+		if _, w.err = c.nc.Write(head); w.err == nil {
+			_, w.err = c.nc.Write(body)
 		}
-		release(buf, b)
+		release(buf, head)
 	}()
 	return w
 }
@@ -117,29 +178,44 @@ func release(buf *[]byte, b []byte) {
 var posted = &http.Request{Method: http.MethodPost}
 
 // readAnswer reads up to the end of the headers. silent: not one byte came.
-func (c *conn) readAnswer(limit int, method string) (res *http.Response, silent bool, err error) {
+func (c *conn) readAnswer(limit int, method string) (a answer, silent bool, err error) {
 	c.left = limit
 	defer func() { c.left = -1 }()
 	if _, err := c.br.Peek(1); err != nil {
-		return nil, true, err
+		return a, true, err
+	}
+	if method != http.MethodHead {
+		b, _ := c.br.Peek(c.br.Buffered())
+		if a, n, ok := plainAnswer(b); ok {
+			c.br.Discard(n)
+			if a.length > 0 {
+				c.exact = exact{c.br, a.length}
+				a.body = &c.exact
+			}
+			return a, false, nil
+		}
 	}
 	r := posted
 	if method != http.MethodPost {
 		r = &http.Request{Method: method}
 	}
 	for range maxInterim + 1 {
-		res, err = http.ReadResponse(c.br, r)
+		res, err := http.ReadResponse(c.br, r)
 		if err != nil && c.left == 0 {
 			err = ErrHeaderTooLarge // the line that was cut off may have been found malformed
 		}
 		if err != nil {
-			return nil, false, err
+			return a, false, err
 		}
 		if res.StatusCode < 100 || res.StatusCode > 199 || res.StatusCode == http.StatusSwitchingProtocols {
-			return res, false, nil
+			a = answer{status: res.StatusCode, header: res.Header, length: res.ContentLength, close: res.Close}
+			if res.Body != http.NoBody {
+				a.body = res.Body
+			}
+			return a, false, nil
 		}
 	}
-	return nil, false, errInterim
+	return a, false, errInterim
 }
 
 // scratch holds buffers for bodies that are read to be thrown away.
@@ -147,18 +223,18 @@ var scratch = sync.Pool{New: func() any { return new([4096]byte) }}
 
 // readBody reads what is kept, then the rest if that is little. whole: the body ended where it should, and the connection
 // holds nothing more.
-func (c *conn) readBody(ctx context.Context, res *http.Response, keep, drain int, timeout time.Duration) (kept []byte, whole bool) {
-	if res.StatusCode == http.StatusSwitchingProtocols {
+func (c *conn) readBody(ctx context.Context, a *answer, keep, drain int, timeout time.Duration) (kept []byte, whole bool) {
+	if a.status == http.StatusSwitchingProtocols {
 		return nil, false
 	}
-	if res.Body == http.NoBody {
+	if a.body == nil {
 		return nil, c.br.Buffered() == 0
 	}
 	buf := scratch.Get().(*[4096]byte)
 	defer scratch.Put(buf)
 
 	limit := keep + drain
-	if res.ContentLength > int64(limit) {
+	if a.length > int64(limit) {
 		limit = keep // the connection is lost anyway: read nothing for its sake
 	}
 	for read := 0; read <= limit; {
@@ -170,7 +246,7 @@ func (c *conn) readBody(ctx context.Context, res *http.Response, keep, drain int
 			}
 		}
 		// One byte beyond the limit is asked for: a body that fits exactly still has to show its end.
-		n, err := res.Body.Read(buf[:min(len(buf), limit-read+1)])
+		n, err := a.body.Read(buf[:min(len(buf), limit-read+1)])
 		if room := keep - len(kept); n > 0 && room > 0 {
 			kept = append(kept, buf[:min(n, room)]...)
 		}

@@ -17,6 +17,15 @@ const (
 	something // bytes, or an end, or an error
 )
 
+// trusted is how long a connection may have been idle to be used again without a look at its socket. The look is a call
+// to the system and a tenth of a request's cost, and a connection that is busy would pay it each time.
+//
+// What is given up: bytes that come unasked after the answer was read and before the next request is written, all within
+// this time, are taken for the answer to that. What came together with the answer is seen in any case, because it is read
+// with it. Only a receiver that answers once too often can do this, and it gets hold of its own answers alone. An end that
+// came is found when the connection is used: then the request is sent once more.
+const trusted = 5 * time.Millisecond
+
 // blindTrust is how long a connection may have been idle where nothing can be told about it.
 const blindTrust = time.Second
 
@@ -39,16 +48,24 @@ func peeker(nc net.Conn) func() pending {
 	return socketPeeker(raw)
 }
 
-// usable reports whether a connection that was idle still stands and has nothing to say.
+// usable reports whether a connection that was idle still stands and has nothing to say, as far as that can be told.
 func (c *conn) usable() bool {
-	seen := c.peek()
-	if _, ok := c.nc.(*tls.Conn); ok {
+	idle := time.Since(c.idleAt)
+	_, encrypted := c.nc.(*tls.Conn)
+	if idle < trusted && !encrypted {
+		return true
+	}
+	seen := nothing
+	if idle >= trusted {
+		seen = c.peek()
+	}
+	if encrypted {
 		// What was read from the socket may wait inside, so it must be asked, too. A past deadline keeps it from the socket.
 		deadline := longAgo
 		if seen == something {
 			deadline = time.Now().Add(recordTime)
 		}
-		return c.silent(deadline) && (seen != unknown || time.Since(c.idleAt) < blindTrust)
+		return c.silent(deadline) && (seen != unknown || idle < blindTrust)
 	}
 	switch seen {
 	case nothing:
@@ -56,7 +73,7 @@ func (c *conn) usable() bool {
 	case something:
 		return false
 	}
-	return c.silent(longAgo) && time.Since(c.idleAt) < blindTrust
+	return c.silent(longAgo) && idle < blindTrust
 }
 
 // silent reports whether a read until the deadline ends with nothing but the deadline.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -108,11 +109,11 @@ func begin(dir string, o *Options) error {
 	if o.MustExist {
 		return fmt.Errorf("%w: there is no store in this folder (%s is missing)", store.ErrNotFound, path)
 	}
-	segments, err := filepath.Glob(filepath.Join(dir, journalName, "*.seg"))
-	if err != nil {
+	entries, err := os.ReadDir(filepath.Join(dir, journalName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if len(segments) > 0 {
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".seg" }) {
 		return fmt.Errorf("%w: there is a journal and no index (%s is missing): restore it from a backup", store.ErrCorrupt, path)
 	}
 	return createIndex(dir)

@@ -13,8 +13,10 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	bbolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -39,8 +41,12 @@ var (
 
 // index is the bbolt file as package kvstore wants it: a bucket for each kind of row, and a checksum behind each value.
 type index struct {
-	db   *bbolt.DB
-	size atomic.Int64
+	db      *bbolt.DB
+	file    *os.File // the one that bbolt has open
+	path    string
+	size    atomic.Int64
+	checked atomic.Int64          // when the file's size was looked at last, in nanoseconds since start
+	broken  atomic.Pointer[error] // bbolt panicked and may hold its locks for good: it is not called any more
 }
 
 var _ kvstore.KV = (*index)(nil)
@@ -54,10 +60,27 @@ func options() *bbolt.Options {
 }
 
 // createIndex makes an index that gets its name when it is whole and on disk: a power cut while bbolt writes its first pages
-// must not leave something that looks like a store.
+// must not leave something that looks like a store. Of several processes that begin one at a time, one succeeds.
 func createIndex(dir string) error {
-	temp := filepath.Join(dir, newName)
-	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), newName) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := os.CreateTemp(dir, newName+"*")
+	if err != nil {
+		return err
+	}
+	temp := f.Name()
+	defer os.Remove(temp)
+	if err := f.Close(); err != nil {
 		return err
 	}
 	db, err := bbolt.Open(temp, 0o600, options())
@@ -85,10 +108,26 @@ func createIndex(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(temp, filepath.Join(dir, indexName)); err != nil {
+	if err := giveName(temp, filepath.Join(dir, indexName)); err != nil {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// giveName gives a new index its name, unless another process was faster: its index must not be replaced.
+func giveName(temp, path string) error {
+	err := os.Link(temp, path)
+	switch {
+	case err == nil, errors.Is(err, os.ErrExist):
+		return nil
+	case errors.Is(err, os.ErrNotExist): // a process that began at the same moment took it for a leftover
+		return store.ErrBusy
+	}
+	// A file system without links.
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	return os.Rename(temp, path)
 }
 
 func syncDir(dir string) error {
@@ -102,8 +141,26 @@ func syncDir(dir string) error {
 // openIndex opens the file and says which store it is.
 func openIndex(path string) (x *index, id [16]byte, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	x = &index{path: path}
+	defer func() {
+		if err != nil { // also when bbolt panicked: the lock is given back with the file
+			if x != nil && x.file != nil {
+				x.file.Close()
+			}
+			x = nil
+		}
+	}()
 	defer survive(&err)
-	db, err := bbolt.Open(path, 0o600, options())
+	o := options()
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		if x.file != nil {
+			return os.OpenFile(name, flag, mode) // for a copy
+		}
+		f, err := os.OpenFile(name, flag&^os.O_CREATE, mode) // an index that is gone is an error and no new one
+		x.file = f
+		return f, err
+	}
+	db, err := bbolt.Open(path, 0o600, o)
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, id, store.ErrBusy
@@ -112,7 +169,7 @@ func openIndex(path string) (x *index, id [16]byte, err error) {
 	case err != nil:
 		return nil, id, err
 	}
-	x = &index{db: db}
+	x.db = db
 	err = db.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(aboutBucket)
 		if b == nil {
@@ -136,6 +193,36 @@ func openIndex(path string) (x *index, id [16]byte, err error) {
 	return x, id, nil
 }
 
+var start = time.Now()
+
+// usable says why bbolt must not be called: because it panicked while it held locks, or because somebody cut the file short.
+// The size is asked for a thousand times a second at the most.
+func (x *index) usable() error {
+	if err := x.broken.Load(); err != nil {
+		return *err
+	}
+	now := int64(time.Since(start))
+	if last := x.checked.Load(); now-last < int64(time.Millisecond) && now >= last && last > 0 {
+		return nil
+	}
+	x.checked.Store(now)
+	info, err := x.file.Stat()
+	if err != nil {
+		return err
+	}
+	if want := x.size.Load(); info.Size() < want {
+		return fmt.Errorf("%w: %s was cut short: it has %d bytes and should have %d: restore it from a backup", store.ErrCorrupt, x.path, info.Size(), want)
+	}
+	return nil
+}
+
+// stop ends all use of bbolt after a panic, unless it was over a single row.
+func (x *index) stop(err *error) {
+	if *err != nil {
+		x.broken.CompareAndSwap(nil, err)
+	}
+}
+
 // survive makes an error of a panic: a file that was cut short or damaged faults in the memory that maps it, and bbolt
 // panics over pages that make no sense. Neither may end the program around us.
 func survive(err *error) {
@@ -156,23 +243,42 @@ func (x *index) Update(ctx context.Context, fn func(kvstore.Writer) error) (err 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := x.usable(); err != nil {
+		return err
+	}
+	if err := x.update(fn); err != nil {
+		if noRoom(err) {
+			return fmt.Errorf("%w: %w", store.ErrFull, err)
+		}
+		return err
+	}
+	return nil
+}
+
+func (x *index) update(fn func(kvstore.Writer) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer survive(&err)
-	err = x.db.Update(func(tx *bbolt.Tx) error {
+	var panicked error
+	defer func() {
+		if panicked != nil {
+			err = panicked
+			x.stop(&panicked)
+		}
+	}()
+	defer survive(&panicked)
+	return x.db.Update(func(tx *bbolt.Tx) error {
 		w := writer{reader: reader{tx: tx}}
 		err := fn(&w)
 		x.size.Store(tx.Size())
 		return err
 	})
-	if noRoom(err) {
-		return fmt.Errorf("%w: %w", store.ErrFull, err)
-	}
-	return err
 }
 
 // noRoom reports whether an error says that the disk was full before anything was synced. What a sync says is never that:
 // after it nobody knows what is on the disk.
 func noRoom(err error) bool {
+	if err != nil && strings.HasPrefix(err.Error(), "file resize error: ") { // bbolt does not wrap this one
+		return strings.HasSuffix(err.Error(), syscall.ENOSPC.Error()) || strings.HasSuffix(err.Error(), syscall.EDQUOT.Error())
+	}
 	var path *os.PathError
 	if !errors.As(err, &path) || path.Op != "write" && path.Op != "truncate" {
 		return false
@@ -185,9 +291,12 @@ func (x *index) View(ctx context.Context, fn func(kvstore.Reader) error) (err er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := x.usable(); err != nil {
+		return err
+	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer survive(&err)
-	tx, err := x.db.Begin(false)
+	tx, err := x.begin()
 	if err != nil {
 		return err
 	}
@@ -195,8 +304,26 @@ func (x *index) View(ctx context.Context, fn func(kvstore.Reader) error) (err er
 	return fn(&reader{tx: tx})
 }
 
-// Close closes the file.
-func (x *index) Close() error { return x.db.Close() }
+// begin begins a reading transaction. A fault in it leaves bbolt locked.
+func (x *index) begin() (tx *bbolt.Tx, err error) {
+	var panicked error
+	defer func() {
+		if panicked != nil {
+			err = panicked
+			x.stop(&panicked)
+		}
+	}()
+	defer survive(&panicked)
+	return x.db.Begin(false)
+}
+
+// Close closes the file. After a panic of bbolt it does only that: the memory that maps the file is then lost.
+func (x *index) Close() error {
+	if x.broken.Load() != nil {
+		return x.file.Close()
+	}
+	return x.db.Close()
+}
 
 // Size is how large the file is, in bytes.
 func (x *index) Size() int64 { return x.size.Load() }
@@ -295,7 +422,6 @@ func (r *reader) ScanBack(from, to []byte) iter.Seq2[[]byte, []byte] {
 
 type writer struct {
 	reader
-	buf []byte
 }
 
 func (w *writer) Put(key, value []byte) error {

@@ -127,6 +127,9 @@ func (s *Store) nextWake(res *store.ClaimResult, now time.Time) {
 	if !at.IsZero() {
 		res.Next = max(at.Sub(now), 0)
 	}
+	if n := len(s.suspects); n > 0 && (res.Next < 0 || res.Next > suspectPoll) {
+		res.Next = suspectPoll // nobody knows when the one that is being tried turns out to be innocent
+	}
 	if res.More {
 		res.Next = 0
 	}
@@ -298,6 +301,11 @@ func (s *Store) try(c *claiming, q *queue, class store.Class, at ref) (bool, err
 		s.poison = append(s.poison, at)
 		return false, nil
 	}
+	suspect := lost >= suspectAt && s.lost[at] == 0 // lost by processes before this one
+	if suspect && s.suspect != nil {
+		s.suspects = append(s.suspects, suspected{q, class, at})
+		return false, nil
+	}
 	s.gen++
 	l := &lease{at: at, gen: s.gen, queue: q, class: class, lane: hash, lost: lost}
 	if _, ok := f.cell(at); ok {
@@ -307,6 +315,9 @@ func (s *Store) try(c *claiming, q *queue, class store.Class, at ref) (bool, err
 		l.id = store.DeliveryID{Event: f.ids[at.seq-f.base], N: at.n}
 	}
 	s.hold(l, c.Worker, later(c.now, c.Lease))
+	if suspect {
+		s.suspect = l
+	}
 	c.granted = append(c.granted, l)
 	c.rows = append(c.rows, r)
 	return true, nil

@@ -12,7 +12,6 @@ type enc struct{ b []byte }
 func (e *enc) u8(v byte)      { e.b = append(e.b, v) }
 func (e *enc) uint(v uint64)  { e.b = binary.AppendUvarint(e.b, v) }
 func (e *enc) int(v int64)    { e.b = binary.AppendVarint(e.b, v) }
-func (e *enc) fix32(v uint32) { e.b = binary.LittleEndian.AppendUint32(e.b, v) }
 func (e *enc) fix64(v uint64) { e.b = binary.LittleEndian.AppendUint64(e.b, v) }
 func (e *enc) raw(v []byte)   { e.b = append(e.b, v...) }
 func (e *enc) str(v string)   { e.uint(uint64(len(v))); e.b = append(e.b, v...) }
@@ -63,16 +62,6 @@ func (d *dec) int() int64 {
 		return 0
 	}
 	d.b = d.b[n:]
-	return v
-}
-
-func (d *dec) fix32() uint32 {
-	if len(d.b) < 4 {
-		d.fail()
-		return 0
-	}
-	v := binary.LittleEndian.Uint32(d.b)
-	d.b = d.b[4:]
 	return v
 }
 

@@ -69,7 +69,7 @@ func (s *Store) flushLoop() {
 
 // unapplied reports whether anything waits for the engine; the caller holds mu.
 func (s *Store) unapplied() bool {
-	return s.applied != s.flushed || len(s.delta) > 0 || len(s.dirty) > 0 || len(s.keys.fresh) > 0
+	return s.applied != s.flushed || len(s.delta) > 0 || len(s.dirty) > 0 || len(s.keys.fresh) > 0 || len(s.keys.ended) > 0
 }
 
 // flush brings everything that was applied to memory into the engine, in one transaction.
@@ -127,6 +127,7 @@ func (s *Store) flushOnce() error {
 	s.stuck = false
 	s.flushing = nil
 	s.flushed = mark
+	s.keys.froze()
 	s.pruning.flushed = pruned
 	n := 0
 	for n < len(s.unflushed) && !s.unflushed[n].isNew {
@@ -170,6 +171,7 @@ func (s *Store) gather() (rows map[string][]byte, frames []*frame, mark Mark) {
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]
 	s.keys.rows(s.meta.flushNo, s.put)
+	s.keys.freeze(s.meta.flushNo, s.put)
 	for _, hour := range s.keys.forget(s.clock()) {
 		s.deleteKeys(hour)
 	}
@@ -213,10 +215,11 @@ func attemptKey(base, no uint64) []byte {
 
 // deleteKeys deletes the rows of a block of idempotency keys that has ended.
 func (s *Store) deleteKeys(hour int64) {
-	prefix := keysKey(hour, 0)[:9]
 	err := s.kv.View(context.Background(), func(r Reader) error {
-		for k := range r.Scan(prefix, prefixEnd(prefix)) {
-			s.del(k)
+		for _, prefix := range [][]byte{keysKey(hour, 0)[:9], frozenKey(hour, 0, 0)[:9]} {
+			for k := range r.Scan(prefix, prefixEnd(prefix)) {
+				s.del(k)
+			}
 		}
 		return nil
 	})

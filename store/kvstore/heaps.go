@@ -40,8 +40,6 @@ func (d *deque[T]) pushFront(v T) {
 	d.n++
 }
 
-func (d *deque[T]) front() T { return d.buf[d.head] }
-
 func (d *deque[T]) pop() T {
 	var zero T
 	v := d.buf[d.head]

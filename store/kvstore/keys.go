@@ -2,7 +2,10 @@ package kvstore
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
+
+	"github.com/hookgate/hookgate/store"
 )
 
 // keyEntry is an idempotency key that is taken: a hash of tenant, source and key, and the event that took it. Whether it is
@@ -32,14 +35,16 @@ func keyHash(salt uint64, tenant, source, key string) uint64 {
 // keyTable finds idempotency keys. They are kept in blocks by the hour in which they end, so that forgetting is dropping a
 // block, and each block in parts, so that growing is never a long pause.
 //
-// A key costs 16 bytes in a table that is at most three quarters full. When there are more keys than the limit, the largest
-// block is frozen: its keys lie sorted in the engine, and memory keeps a filter of ten bits for each.
+// A key costs 16 bytes in a table that is at most three quarters full: 22 to 43 bytes. When there are more keys than the limit,
+// parts of the largest block are frozen: their keys lie sorted in the engine, and memory keeps a filter of ten bits for each.
 type keyTable struct {
 	blocks map[int64]*keyBlock
 	count  int // in memory, in all blocks
 	limit  int
 
-	fresh []freshKeys // not in the engine yet
+	fresh    []freshKeys // not in the engine yet
+	freezing []*keyBlock // with parts on their way there
+	ended    []int64     // hours whose rows are to be deleted
 }
 
 type freshKeys struct {
@@ -52,7 +57,10 @@ const keyParts = 64
 type keyBlock struct {
 	hour  int64
 	parts [keyParts]keyPart
-	count int
+	count int // in parts
+
+	freezing []freezingPart          // on their way to the engine
+	frozen   *[keyParts][]frozenPart // nil for none
 }
 
 // keyPart is an open-addressing table; its length is a power of two, hash 0 is an empty place.
@@ -68,7 +76,8 @@ func (t *keyTable) add(e keyEntry, ends time.Time) {
 	t.fresh = append(t.fresh, freshKeys{keyHour(ends), e})
 }
 
-func (t *keyTable) insert(hour int64, e keyEntry) {
+// block is the block of an hour, a new one if need be.
+func (t *keyTable) block(hour int64) *keyBlock {
 	b := t.blocks[hour]
 	if b == nil {
 		if t.blocks == nil {
@@ -77,6 +86,11 @@ func (t *keyTable) insert(hour int64, e keyEntry) {
 		b = &keyBlock{hour: hour}
 		t.blocks[hour] = b
 	}
+	return b
+}
+
+func (t *keyTable) insert(hour int64, e keyEntry) {
+	b := t.block(hour)
 	b.parts[e.hash>>58].insert(e)
 	b.count++
 	t.count++
@@ -108,21 +122,33 @@ func (p *keyPart) place(e keyEntry) {
 // find calls fn for each event that may have taken a key of this hash, until fn says that it did.
 func (t *keyTable) find(s *Store, hash uint64, fn func(seq uint64) (bool, error)) error {
 	for _, b := range t.blocks {
-		p := &b.parts[hash>>58]
-		if len(p.slots) == 0 {
+		if done, err := b.parts[hash>>58].find(hash, fn); done || err != nil {
+			return err
+		}
+		if b.frozen == nil && len(b.freezing) == 0 {
 			continue
 		}
-		mask := uint64(len(p.slots) - 1)
-		for i := hash & mask; p.slots[i].hash != 0; i = (i + 1) & mask {
-			if p.slots[i].hash != hash {
-				continue
-			}
-			if done, err := fn(p.slots[i].seq); done || err != nil {
-				return err
-			}
+		if done, err := b.findFrozen(s.kv, hash, fn); done || err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (p *keyPart) find(hash uint64, fn func(seq uint64) (bool, error)) (bool, error) {
+	if len(p.slots) == 0 {
+		return false, nil
+	}
+	mask := uint64(len(p.slots) - 1)
+	for i := hash & mask; p.slots[i].hash != 0; i = (i + 1) & mask {
+		if p.slots[i].hash != hash {
+			continue
+		}
+		if done, err := fn(p.slots[i].seq); done || err != nil {
+			return done, err
+		}
+	}
+	return false, nil
 }
 
 // forget drops the blocks that have ended; the caller deletes their rows.
@@ -134,6 +160,8 @@ func (t *keyTable) forget(now time.Time) (hours []int64) {
 			hours = append(hours, hour)
 		}
 	}
+	hours = append(hours, t.ended...)
+	t.ended = nil
 	return hours
 }
 
@@ -163,16 +191,40 @@ func (t *keyTable) rows(no uint64, put func(key, value []byte)) {
 	t.fresh = t.fresh[:0]
 }
 
-// load reads the rows of all blocks.
-func (t *keyTable) load(r Reader, now time.Time) {
+// load reads the rows of all blocks. Those of blocks that have ended meanwhile are deleted by the next flush.
+func (t *keyTable) load(r Reader, now time.Time) error {
+	ended := map[int64]bool{}
+	over := func(hour int64) bool {
+		if (hour+1)*3600 > now.Unix() {
+			return false
+		}
+		if !ended[hour] {
+			ended[hour] = true
+			t.ended = append(t.ended, hour)
+		}
+		return true
+	}
+	if err := t.loadFrozen(r, over); err != nil {
+		return err
+	}
 	for k, v := range r.Scan([]byte{kindKeys}, []byte{kindKeys + 1}) {
-		hour := int64(beUint64(k[1:]))
-		if (hour+1)*3600 <= now.Unix() {
+		if len(k) != 17 {
+			return fmt.Errorf("%w: idempotency keys have the name %x", store.ErrCorrupt, k)
+		}
+		hour, no := int64(beUint64(k[1:])), beUint64(k[9:])
+		if over(hour) {
 			continue
 		}
-		d := dec{b: v}
-		for len(d.b) >= 16 {
-			t.insert(hour, keyEntry{d.fix64(), d.fix64()})
+		list, err := decodeKeys(k, v)
+		if err != nil {
+			return err
+		}
+		b := t.block(hour)
+		for _, e := range list {
+			if no > b.frozenUntil(int(e.hash>>58)) {
+				t.insert(hour, e)
+			}
 		}
 	}
+	return nil
 }

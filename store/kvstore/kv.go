@@ -100,7 +100,7 @@ var DamagedRow = []byte{0xff}
 // Ascending reports whether rows of a kind are put in the order of their keys, so that an engine may fill its pages.
 func Ascending(kind byte) bool {
 	switch kind {
-	case kindFrame, kindFirst, kindAttempt, kindKeys, kindLog:
+	case kindFrame, kindFirst, kindAttempt, kindKeys, kindFrozen, kindLog:
 		return true
 	}
 	return false

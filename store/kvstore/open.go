@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 
 	"github.com/hookgate/hookgate/store"
@@ -46,6 +47,7 @@ func New(kv KV, o *Options) (*Store, error) {
 	s.flusher.kick = make(chan struct{}, 1)
 	s.flusher.done = sync.NewCond(&s.mu)
 	s.keys.limit = opt.Keys
+	s.pruning.counted = math.MaxUint64 // the first pass goes through all segments
 	s.sched.init()
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -78,7 +80,7 @@ func (s *Store) recover() error {
 		}
 		replayed++
 		if len(s.delta) >= maxUnflushed/4 || len(s.unflushed) >= 4096 {
-			return s.flush()
+			return s.flushIfRoom()
 		}
 		return nil
 	})
@@ -89,12 +91,24 @@ func (s *Store) recover() error {
 		s.careful = s.meta.lastSeq
 	}
 	s.gen = (s.meta.opens + 1) << 40
-	if fresh || replayed > 0 {
-		if err := s.flush(); err != nil {
-			return err
-		}
+	if fresh {
+		err = s.flush()
+	} else if replayed > 0 {
+		err = s.flushIfRoom()
+	}
+	if err != nil {
+		return err
 	}
 	return s.loadSchedule()
+}
+
+// flushIfRoom is flush for an engine that may be full: then what was read from the log waits in memory, and a store on a full
+// disk opens all the same.
+func (s *Store) flushIfRoom() error {
+	if err := s.flush(); err != nil && !errors.Is(err, store.ErrFull) {
+		return err
+	}
+	return nil
 }
 
 // loadMeta reads or makes what the engine remembers about the whole.
@@ -144,8 +158,7 @@ func (s *Store) loadSmall() error {
 			}
 			s.setGate(g)
 		}
-		s.keys.load(r, now)
-		return nil
+		return s.keys.load(r, now)
 	})
 }
 
@@ -164,7 +177,7 @@ func decodeGateRow(k, v []byte) (*store.Gate, error) {
 // loadSchedule finds out how much waits, and where: a count and a cursor for the first attempts of each queue, the first due
 // time for those that have a story, and the lanes that are shut.
 func (s *Store) loadSchedule() error {
-	err := s.kv.View(context.Background(), func(r Reader) error {
+	err := s.view(func(r Reader) error {
 		for k, bits := range r.Scan([]byte{kindOpen}, []byte{kindOpen + 1}) {
 			base := beUint64(k[1:])
 			row := r.Get(key64(kindFrame, base))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +13,8 @@ import (
 // Retention has two halves. Forgetting takes events out of the index, frame by frame from the oldest on. Dropping gives the
 // log's segments back: one whose events are all forgotten is dropped as it is; of one that is half empty, the events that
 // are still there are copied into a new frame first, under the same ID and place. So one delivery that waits for months
-// costs its own bytes and no segment, and the log never takes more than about twice what is kept, plus the segment being
-// written.
+// costs its own bytes and no segment, wherever in the log it lies, and the log never takes more than about twice what is kept,
+// plus the segment being written.
 type pruneState struct {
 	running sync.Mutex // one Prune at a time; taken after life
 	at      uint64     // the frame that the pass has come to; 0 at its beginning
@@ -23,10 +22,12 @@ type pruneState struct {
 	reached uint64     // what comes before it was looked at when it was old enough
 	changes uint64     // counts changes of rows that no frame of the log says
 	flushed uint64     // how many of them the engine has
+	counted uint64     // how many there were when the segments were last gone through
 }
 
 const (
 	prunePiece = 16      // frames that are looked at while commits wait
+	walkPiece  = 1024    // rows of frames that are read in one transaction
 	movePiece  = 1 << 20 // bytes of records that are copied in one frame
 	moveBudget = 8 << 20 // bytes that one Prune copies
 )
@@ -386,215 +387,4 @@ func guestKey(segment, seq uint64) []byte {
 		k = append(k, byte(seq>>i))
 	}
 	return k
-}
-
-// dropSegments gives back the oldest segments of the log, as far as nothing in them is needed. It goes by what the engine
-// has, which may be a little old; with whole it brings the engine up to date when that matters.
-func (s *Store) dropSegments(ctx context.Context, whole bool) (bytes int64, more bool, err error) {
-	moved := int64(0)
-	for {
-		if err := ctx.Err(); err != nil {
-			return bytes, false, err
-		}
-		segments := s.log.Segments()
-		if len(segments) < 2 {
-			return bytes, false, nil
-		}
-		oldest := segments[0]
-		s.mu.Lock()
-		covered := oldest.Last <= s.flushed.Frame
-		reached := s.pruning.reached
-		err := s.usable(true)
-		s.mu.Unlock()
-		if err != nil || !covered {
-			return bytes, false, err
-		}
-		left, size, next, err := s.survivors(oldest.Number)
-		if err != nil {
-			return bytes, false, err
-		}
-		if len(left) == 0 {
-			if err := s.log.Drop(oldest.Number); err != nil {
-				return bytes, false, fmt.Errorf("give a segment back: %w", err)
-			}
-			bytes += oldest.Bytes
-			s.mu.Lock()
-			s.meta.dropBase = max(s.meta.dropBase, next)
-			s.mu.Unlock()
-			continue
-		}
-		if 2*size > oldest.Bytes || next > reached {
-			return bytes, false, nil // full enough, or there is more to forget in it
-		}
-		if moved >= moveBudget {
-			return bytes, true, nil
-		}
-		n, err := s.move(left, oldest.Number)
-		if err != nil {
-			return bytes, false, err
-		}
-		if moved += n; n > 0 {
-			continue
-		}
-		if !whole {
-			return bytes, false, nil // all are copied, and the engine will know soon
-		}
-		s.mu.Lock()
-		before := s.flushed.Frame
-		s.mu.Unlock()
-		if err := s.sync(); err != nil {
-			return bytes, false, err
-		}
-		s.mu.Lock()
-		same := s.flushed.Frame == before
-		s.mu.Unlock()
-		if same {
-			return bytes, false, nil // something in it can be neither copied nor forgotten now
-		}
-	}
-}
-
-// survivors lists the events whose records lie in a segment and are needed, with their bytes, and the first frame behind it.
-func (s *Store) survivors(segment uint64) (left []uint64, size int64, next uint64, err error) {
-	s.mu.Lock()
-	base := s.meta.dropBase
-	s.mu.Unlock()
-	next = base
-	err = s.kv.View(context.Background(), func(r Reader) error {
-		for k, v := range r.Scan(key64(kindFrame, base), []byte{kindFrame + 1}) {
-			d := dec{b: v}
-			h, err := decodeFrameHead(&d)
-			if err != nil {
-				return err
-			}
-			if h.segment > segment {
-				break
-			}
-			b := beUint64(k[1:])
-			next = b + 1
-			if h.segment < segment {
-				continue
-			}
-			f, err := decodeFrame(b, v)
-			if err != nil {
-				return err
-			}
-			for i := range f.events {
-				seq := b + uint64(i)
-				if f.forgot(seq) || f.moved != nil && f.moved.has(uint32(i)) {
-					continue
-				}
-				left = append(left, seq)
-				size += int64(f.events[i].size)
-			}
-		}
-		prefix := key64(kindGuest, segment)
-		for k := range r.Scan(prefix, prefixEnd(prefix)) {
-			seq := beUint64(k[9:])
-			d := dec{b: r.Get(key64(kindMoved, seq))}
-			d.uint()
-			d.uint()
-			size += int64(d.uint())
-			left = append(left, seq)
-		}
-		return nil
-	})
-	slices.Sort(left)
-	return left, size, next, err
-}
-
-// move copies records of events into a new frame. It answers how many bytes it copied; 0 when nothing was left to copy.
-func (s *Store) move(seqs []uint64, segment uint64) (int64, error) {
-	s.commitMu.Lock()
-	defer s.commitMu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.roomForChanges(); err != nil {
-		return 0, err
-	}
-	p := &s.plan
-	p.reset(s.clock(), notesOnly)
-	var size int64
-	var list []uint64
-	for _, seq := range seqs {
-		if size >= movePiece {
-			break
-		}
-		f, err := s.frameOf(seq)
-		if err != nil {
-			return 0, err
-		}
-		if f == nil || f.forgot(seq) {
-			continue
-		}
-		seg, offset, n, err := s.position(f, seq)
-		if err != nil {
-			return 0, err
-		}
-		if seg != segment {
-			continue
-		}
-		b := make([]byte, n)
-		if err := s.log.ReadAt(b, seg, offset); err != nil {
-			return 0, err
-		}
-		if _, err := decodeEvent(b, false); err != nil {
-			// It moves as it is: it can be neither delivered nor shown, but what its deliveries were stays known.
-			s.logger.Error("hookgate: retention came by a damaged event", "seq", seq, "error", err)
-		}
-		p.moved = append(p.moved, b)
-		list = append(list, seq)
-		size += int64(n)
-	}
-	if len(list) == 0 {
-		return 0, nil
-	}
-	p.ops.u8(opMoved)
-	p.ops.uint(uint64(len(list)))
-	for i, seq := range list {
-		p.ops.uint(seq)
-		p.ops.uint(uint64(len(p.moved[i])))
-	}
-	return size, s.finish(p)
-}
-
-// applyMoved learns where records were copied to.
-func (s *Store) applyMoved(d *dec, at Mark) error {
-	offset := at.Offset + int64(s.head+bodyHeader+recordGap)
-	for range d.count(2) {
-		seq := d.uint()
-		size := d.uint()
-		if d.err != nil {
-			return nil
-		}
-		here := offset
-		offset += int64(size) + recordGap
-		f, err := s.frameOf(seq)
-		if err != nil {
-			return err
-		}
-		if f == nil || f.forgot(seq) {
-			continue
-		}
-		i := uint32(seq - f.base)
-		if f.moved == nil {
-			f.moved = newBitset(len(f.events))
-		} else if f.moved.has(i) {
-			segment, _, _, err := s.position(f, seq)
-			if err != nil {
-				return err
-			}
-			s.del(guestKey(segment, seq))
-		}
-		e := enc{}
-		e.uint(at.Segment)
-		e.uint(uint64(here))
-		e.uint(size)
-		s.put(key64(kindMoved, seq), e.b)
-		s.put(guestKey(at.Segment, seq), []byte{})
-		f.moved.set(i)
-		f.rewrite = true
-		s.touch(f)
-	}
-	return nil
 }

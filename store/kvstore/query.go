@@ -21,7 +21,6 @@ type paging struct {
 	budget int
 	from   ref // where to go on; zero for the beginning
 	hash   uint32
-	used   int
 }
 
 const (

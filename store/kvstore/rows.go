@@ -24,6 +24,7 @@ const (
 	kindGate    = 'g' // g destination 0 cause                       -> gate
 	kindDoc     = 'c' // c kind 0 group 0 id                         -> document
 	kindKeys    = 'h' // h hour number                               -> idempotency keys that end in that hour, packed
+	kindFrozen  = 'z' // z hour flush hash                           -> the same keys again, sorted by hash, of parts that memory holds no more
 	kindGhost   = 'k' // k seq                                       -> what an idempotency key needs of an event that is forgotten
 	kindMoved   = 'u' // u seq                                       -> where retention moved the event's record
 	kindGuest   = 'w' // w segment seq                               -> nothing; events whose record was moved to that segment

@@ -13,30 +13,44 @@ const (
 	laneSize   = 64   // first attempts that a lane holds in memory
 	scanBudget = 8192 // deliveries that one Claim looks at to fill windows
 	poisonAt   = 5    // leases lost in a row that make a dead letter
+	suspectAt  = 2    // leases lost to crashes in a row from which on a delivery is tried alone
 )
+
+// suspectPoll is how soon to ask again while suspects wait for each other.
+const suspectPoll = 5 * time.Millisecond
 
 // sched is what decides who is next. Everything in it can be made again from the rows.
 type sched struct {
-	tenants map[string]*tenant
-	dests   map[store.Destination]*dest
-	queues  []*queue // by number; [0] is unused
-	byName  map[queueName]*queue
-	lanes   map[laneKey]*lane
-	leases  map[store.DeliveryID]*lease
-	byRef   map[ref]*lease
-	expiry  expiryHeap
-	wakes   wakeHeap
-	rings   [store.Classes]deque[*tenant]
-	workers map[string]*worker
-	gen     uint64
-	notes   []*lease     // leases to be noted in the next frame
-	lost    map[ref]int  // leases lost in a row since the last settle
-	poison  []ref        // deliveries that lost too many
-	damaged []ref        // deliveries whose event cannot be read
-	busy    map[ref]bool // an operator's verb is on its way to the log: not to be claimed
-	scans   []*lane      // lanes whose next delivery is to be found on disk
+	tenants  map[string]*tenant
+	dests    map[store.Destination]*dest
+	queues   []*queue // by number; [0] is unused
+	byName   map[queueName]*queue
+	lanes    map[laneKey]*lane
+	leases   map[store.DeliveryID]*lease
+	byRef    map[ref]*lease
+	expiry   expiryHeap
+	wakes    wakeHeap
+	rings    [store.Classes]deque[*tenant]
+	workers  map[string]*worker
+	gen      uint64
+	notes    []*lease     // leases to be noted in the next frame
+	lost     map[ref]int  // leases lost in a row since the last settle
+	poison   []ref        // deliveries that lost too many
+	damaged  []ref        // deliveries whose event cannot be read
+	busy     map[ref]bool // an operator's verb is on its way to the log: not to be claimed
+	suspect  *lease       // of the one delivery that is suspected of killing processes and leased
+	suspects []suspected  // others, which wait until it is known to be innocent
+	scans    []*lane      // lanes whose next delivery is to be found on disk
 
 	lastFrame *frame
+}
+
+// suspected is a delivery that was leased at each of the last crashes. Of those only one is tried at a time: otherwise whatever
+// kills the process would take those with it that only happened to be on their way.
+type suspected struct {
+	queue *queue
+	class store.Class
+	at    ref
 }
 
 type queueName struct {
@@ -289,6 +303,14 @@ func (s *Store) endLease(l *lease) {
 	}
 	l.worker.total--
 	l.worker.perClass[l.class]--
+	if s.suspect == l {
+		s.suspect = nil
+		waiting := s.suspects
+		s.suspects = nil
+		for _, w := range waiting {
+			s.offer(w.queue, w.class, w.at)
+		}
+	}
 	d := l.queue.dest
 	if n := l.worker.perDest[d] - 1; n > 0 {
 		l.worker.perDest[d] = n

@@ -126,38 +126,36 @@ func (w *walker) next(told bool) (*frame, map[ref]*row, error) {
 
 // pick finds the row of the next frame.
 func (w *walker) pick(r Reader, told bool) (key, value []byte) {
-	for {
-		at := w.hi
-		if w.oldest {
-			at = w.lo
-		}
-		if told {
-			var ok bool
-			if at, ok = w.pickTold(r); !ok {
-				return nil, nil
-			}
-		}
-		// The frame that holds the place, if one does.
-		for k, v := range r.ScanBack([]byte{kindFrame}, key64(kindFrame, at+1)) {
-			d := dec{b: v}
-			h, err := decodeFrameHead(&d)
-			base := beUint64(k[1:])
-			if err == nil && base+uint64(h.events) <= w.lo {
-				break
-			}
-			if !w.oldest || base+uint64(h.events) > at {
-				return k, v
-			}
-			break
-		}
-		if !w.oldest {
+	at := w.hi
+	if w.oldest {
+		at = w.lo
+	}
+	if told {
+		var ok bool
+		if at, ok = w.pickTold(r); !ok {
 			return nil, nil
 		}
-		for k, v := range r.Scan(key64(kindFrame, at), key64(kindFrame, w.hi+1)) {
+	}
+	// The frame that holds the place, if one does.
+	for k, v := range r.ScanBack([]byte{kindFrame}, key64(kindFrame, at+1)) {
+		d := dec{b: v}
+		h, err := decodeFrameHead(&d)
+		base := beUint64(k[1:])
+		if err == nil && base+uint64(h.events) <= w.lo {
+			break
+		}
+		if !w.oldest || base+uint64(h.events) > at {
 			return k, v
 		}
+		break
+	}
+	if !w.oldest {
 		return nil, nil
 	}
+	for k, v := range r.Scan(key64(kindFrame, at), key64(kindFrame, w.hi+1)) {
+		return k, v
+	}
+	return nil, nil
 }
 
 // pickTold finds the next place near which a bit or a row stands.

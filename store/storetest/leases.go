@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -199,7 +200,7 @@ func restartLosesNoWork(s *suite) {
 		s.claim(store.ClaimRequest{Max: 10})
 		way()
 		time.Sleep(2 * time.Minute)
-		got := s.claimAll(store.ClaimRequest{})
+		got := s.claimSuspects(len(ids))
 		equal(s, len(got), len(ids), "deliveries that are due after "+name+" and the end of every lease")
 		for i, l := range got {
 			if i%2 == 0 {
@@ -208,12 +209,31 @@ func restartLosesNoWork(s *suite) {
 		}
 		way()
 		time.Sleep(2 * time.Minute)
-		got = s.claimAll(store.ClaimRequest{})
+		got = s.claimSuspects(len(ids))
 		equal(s, len(got), len(ids), "deliveries that are due after "+name+" and the end of every other lease")
 		for _, l := range got {
 			s.end(l, store.OpRelease, 0)
 		}
 	}
+}
+
+// claimSuspects claims all there is, up to n, and gives back what a store may try only one at a time, so that it goes on.
+func (s *suite) claimSuspects(n int) []store.Lease {
+	s.Helper()
+	got := map[store.DeliveryID]store.Lease{}
+	for range 2 * n {
+		ls := s.claimAll(store.ClaimRequest{})
+		for _, l := range ls {
+			got[l.Delivery.ID] = l
+			if l.Delivery.Abandoned >= 2 {
+				s.end(l, store.OpRelease, 0)
+			}
+		}
+		if len(ls) == 0 {
+			break
+		}
+	}
+	return slices.Collect(maps.Values(got))
 }
 
 // oldLeaseAfterRestart: either the lease is still alive, or it was lost for good. Never do two hold it.

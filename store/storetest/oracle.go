@@ -222,8 +222,8 @@ func (o *oracle) legalClaim(r store.ClaimRequest, res *store.ClaimResult, before
 	}
 	for _, d := range o.m.claimable(&r, o.now) {
 		busy := d.Lane != "" && slices.ContainsFunc(o.m.lanes[d.laneKey()], func(x *modelDelivery) bool { return x.State == store.Leased })
-		counted := d.unsure && d.lost >= 5 // the store may count them all
-		if !busy && !counted && o.m.room(d, &r) {
+		alone := d.restarted && d.lost >= 2 // the store may count them all, and try what was leased at crashes one at a time
+		if !busy && !alone && o.m.room(d, &r) {
 			o.fatal("Claim says that there is no more, and %v could be handed out: %+v", d.ID, d.Delivery)
 		}
 	}
@@ -237,7 +237,7 @@ func (o *oracle) legalClaim(r store.ClaimRequest, res *store.ClaimResult, before
 func (o *oracle) nextClaimable(accept []store.Destination) time.Time {
 	var best time.Time
 	for _, d := range o.m.deliveries {
-		if !d.State.Open() || !accepted(accept, d.Destination) || !o.m.isHead(d) || d.Abandoned >= 4 && d.State == store.Leased {
+		if !d.State.Open() || !accepted(accept, d.Destination) || !o.m.isHead(d) || d.restarted && d.lost >= 2 || d.Abandoned >= 4 && d.State == store.Leased {
 			continue
 		}
 		at, never := d.Due, false
