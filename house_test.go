@@ -81,7 +81,8 @@ var linked = []string{
 // sleepers are test files that call time.Sleep outside of a synctest bubble, and why. Every other test takes its time from
 // testing/synctest: a test that sleeps is slow when it passes, and wrong on a busy machine.
 var sleepers = map[string]string{
-	"dispatcher_http_test.go": "a slow receiver behind a real socket, which a bubble cannot hold",
+	"dispatcher_http_test.go":    "a slow receiver behind a real socket, which a bubble cannot hold",
+	"store/bolt/failure_test.go": "the size of a real file, which the store looks at again every few milliseconds",
 }
 
 // longFiles are over 800 lines, and why.

@@ -161,7 +161,10 @@ func samples() [][]byte {
 		append(gateKey("d", "c")[1:], gate.b...),
 		(&docRow{version: 3, updated: at, data: []byte("doc")}).encode(),
 		(&meta{lastSeq: 5, lastID: id, lastAt: at}).encode(),
-		[]byte("1a.2.abc"), {}, {0}, DamagedRow, bytes.Repeat([]byte{0xff}, 40),
+		[]byte("1a.2.abc"),
+		{},
+		{0},
+		DamagedRow, bytes.Repeat([]byte{0xff}, 40),
 	}
 }
 
