@@ -11,10 +11,16 @@ import (
 )
 
 // instant answers at once, as the fastest of receivers.
-type instant struct{ n atomic.Int64 }
+type instant struct {
+	n    atomic.Int64
+	want int64
+	done chan struct{} // closed when want were delivered; nil: nobody waits for that
+}
 
 func (d *instant) Dispatch(context.Context, *hookgate.Request) (*hookgate.Response, error) {
-	d.n.Add(1)
+	if n := d.n.Add(1); n == d.want && d.done != nil {
+		close(d.done)
+	}
 	return &hookgate.Response{Status: http.StatusOK}, nil
 }
 
@@ -63,6 +69,25 @@ func BenchmarkPublishAndDeliver(b *testing.B) {
 	if n := d.n.Load(); n < int64(b.N) {
 		b.Logf("%d of %d delivered before Run was stopped", n, b.N)
 	}
+}
+
+// BenchmarkDrain delivers a backlog that was published before Run began.
+func BenchmarkDrain(b *testing.B) {
+	d := &instant{done: make(chan struct{}), want: int64(b.N)}
+	gw, ev := benchGateway(b, d)
+	callers(b, func(int64) {
+		if _, err := gw.Publish(context.Background(), ev); err != nil {
+			b.Error(err)
+		}
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	wg.Go(func() { _ = gw.Run(ctx) })
+	<-d.done
+	stop()
+	wg.Wait()
 }
 
 func benchGateway(b *testing.B, d hookgate.Dispatcher) (*hookgate.Gateway, hookgate.Event) {

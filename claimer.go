@@ -132,7 +132,7 @@ func (s *scheduler) claim(ctx context.Context) bool {
 		l := &res.Leases[i]
 		d := &l.Delivery
 		if s.stuck[d.ID] != nil {
-			refused = append(refused, settleItem{Settle: store.Settle{ID: d.ID, Gen: l.Gen, Op: store.OpRelease, After: stuckWait}})
+			refused = append(refused, settleItem{Settle: store.Settle{ID: d.ID, Gen: l.Gen, Op: store.OpRelease, After: stuckWait, Reason: releaseReason(d.Reason, reasonStuck)}})
 			continue
 		}
 		ev := new(Event) // its own piece of memory: res.Leases is large

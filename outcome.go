@@ -35,6 +35,9 @@ const (
 	reasonMissing   = "the event is not there any more"
 	reasonShutdown  = "the gateway shut down"
 	reasonAsked     = "the receiver asked to wait"
+	reasonStuck     = "the attempt before has not returned"
+	reasonDisabled  = "the endpoint is disabled"
+	reasonNoHandler = "the handler is not registered in this process"
 )
 
 // reasonRedeliver marks a delivery that a person asked for one more attempt of: its age does not matter then.

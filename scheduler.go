@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	windowItems = 1024 // leases held at a time, at the least
+	windowItems = 4096 // leases held at a time, at the least
+	spareLeases = 384  // of one destination beyond its limit: ready next, or with an outcome on its way into the store
 	claimItems  = 256  // asked for in one claim, at the most
 	idleDests   = 4096 // destinations without work that are remembered
 )
@@ -38,6 +39,7 @@ type scheduler struct {
 	mu      sync.Mutex
 	ready   *sync.Cond // workers wait for work
 	waiting int        // workers that wait
+	waking  int        // of them, those that were woken and do not run yet
 	running bool       // work may be claimed
 	drain   bool       // workers are to end
 
@@ -60,6 +62,8 @@ type scheduler struct {
 	wake   time.Time          // when the alarm rings; zero: it does not
 
 	born store.ClaimRequest // what leaseRequest answers; the leading committer's
+
+	panics panicLog // of attempts
 }
 
 func newScheduler(g *Gateway, worker string) *scheduler {
@@ -70,7 +74,7 @@ func newScheduler(g *Gateway, worker string) *scheduler {
 		lease:   max(2*c.Timeout, 10*time.Second),
 		items:   max(windowItems, 4*c.Workers),
 		window:  c.Window,
-		perDest: max(4*c.PerDestination, c.PerDestination+64),
+		perDest: max(4*c.PerDestination, c.PerDestination+spareLeases),
 		workers: c.Workers,
 		others:  c.Workers,
 		poke:    make(chan struct{}, 1),
@@ -258,9 +262,11 @@ func (s *scheduler) limitOf(name Destination) int {
 	return s.g.cfg.PerDestination
 }
 
-// signal wakes workers for n pieces of work; with mu held.
+// signal wakes a worker when there is work for one; with mu held. It wakes one at a time, and that one wakes the next when
+// it runs and there is more: where attempts are short, a few workers that stay awake do all of them.
 func (s *scheduler) signal(n int) {
-	for range min(n, s.waiting) {
+	if n > 0 && s.waiting > 0 && s.waking == 0 {
+		s.waking++
 		s.ready.Signal()
 	}
 }
@@ -275,6 +281,9 @@ func (s *scheduler) next(prev *work) *work {
 	}
 	for hastened := false; !s.drain; {
 		if w := s.pick(); w != nil {
+			if s.startable() {
+				s.signal(1)
+			}
 			if s.more && s.queued < s.items/4 {
 				s.claimSoon()
 			}
@@ -291,6 +300,7 @@ func (s *scheduler) next(prev *work) *work {
 		s.waiting++
 		s.ready.Wait()
 		s.waiting--
+		s.waking = max(s.waking-1, 0)
 	}
 	return nil
 }
@@ -329,6 +339,16 @@ func (s *scheduler) pick() *work {
 		}
 	}
 	return nil
+}
+
+// startable reports whether some destination may have an attempt started; with mu held.
+func (s *scheduler) startable() bool {
+	for c := range s.rings {
+		if s.rings[c].head != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // begin notes that the attempt begins, when it counts as failed if it does not return, and how many attempts at a time

@@ -45,7 +45,7 @@ func (s *scheduler) settled(items []settleItem, results []error) {
 		}
 		s.held[w.class]--
 		d.held--
-		if d.capped && d.held <= s.perDest/2 {
+		if d.capped && d.held <= s.perDest*3/4 {
 			d.capped = false
 			s.capped--
 			claim = true

@@ -267,12 +267,15 @@ func (v *view) setHandler(h *handler) {
 	}
 	t := &target{destination: handlerDestination(h.name), handler: h, limit: limit, g: v.g}
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	old := v.targets[t.destination]
 	v.targets[t.destination] = t
 	v.handlers.set(old, t)
 	if old == nil {
 		v.accepted = append(slices.Clone(v.accepted), t.destination)
+	}
+	v.mu.Unlock()
+	if s := v.g.sched; s != nil {
+		s.kick() // what waited for the name may be claimed now
 	}
 }
 

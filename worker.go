@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/hookgate/hookgate/signing"
@@ -67,9 +68,12 @@ func (g *Gateway) attempt(ctx context.Context, w *work) {
 	case t == nil && isEndpoint(w.dest.name):
 		g.finish(w, verdict{op: store.OpDead, reason: reasonDeleted}, false)
 		return
-	case t == nil, t.disabled():
-		// Neither is handed out as a rule: it changed after the claim.
-		g.finish(w, verdict{op: store.OpRelease, after: time.Minute}, false)
+	case t == nil:
+		// Neither this nor the next is handed out as a rule: it changed after the claim.
+		g.finish(w, verdict{op: store.OpRelease, after: time.Minute, reason: reasonNoHandler}, false)
+		return
+	case t.disabled():
+		g.finish(w, verdict{op: store.OpRelease, after: time.Minute, reason: reasonDisabled}, false)
 		return
 	}
 	began := time.Now()
@@ -115,7 +119,7 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 		if p := recover(); p != nil {
 			res.panicked, res.response = true, nil
 			res.err = fmt.Errorf("panic: %v", p)
-			g.log.Error("hookgate: panic in an attempt", "delivery", w.id.String(), "destination", string(w.dest.name), "stack", string(debug.Stack()))
+			g.logPanic(w, res.err)
 		}
 	}()
 	sub := t.subscription(ev)
@@ -183,6 +187,40 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 		res.err = failed(classOther, errors.New("the dispatcher returned neither an answer nor an error"))
 	}
 	return res
+}
+
+// logPanic logs the stack of a panic at the first time that a destination has it with this text, and one line later on:
+// a handler that panics does so for every event.
+func (g *Gateway) logPanic(w *work, err error) {
+	text := cleanText(err.Error(), 300)
+	attrs := []any{"delivery", w.id.String(), "destination", string(w.dest.name), "error", text}
+	if g.sched.panics.first(string(w.dest.name) + "\x00" + text) {
+		attrs = append(attrs, "stack", string(debug.Stack()))
+	}
+	g.log.Error("hookgate: panic in an attempt", attrs...)
+}
+
+// maxPanics is how many kinds of panics are remembered; then all are forgotten and logged with their stacks again.
+const maxPanics = 1024
+
+// panicLog knows which panics were logged with their stacks. Its zero value is ready to use, by several goroutines.
+type panicLog struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+// first reports whether the panic is new.
+func (l *panicLog) first(what string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.seen[what] {
+		return false
+	}
+	if l.seen == nil || len(l.seen) >= maxPanics {
+		l.seen = make(map[string]bool)
+	}
+	l.seen[what] = true
+	return true
 }
 
 // tryHandler calls a handler with the event, or with what a transformer makes of it.
@@ -299,10 +337,18 @@ func (g *Gateway) finish(w *work, v verdict, block bool) {
 
 // settle makes the outcome that a verdict means. That a person asked for an attempt is kept until there was one.
 func (w *work) settle(v verdict) settleItem {
-	if v.op == store.OpRelease && w.reason == reasonRedeliver {
-		v.reason = reasonRedeliver
+	if v.op == store.OpRelease {
+		v.reason = releaseReason(w.reason, v.reason)
 	}
 	return settleItem{work: w, Settle: store.Settle{ID: w.id, Gen: w.gen, Op: v.op, After: v.after, Reason: v.reason}}
+}
+
+// releaseReason is the reason of a release: that a person asked stays in sight.
+func releaseReason(had, now string) string {
+	if had == reasonRedeliver {
+		return had
+	}
+	return now
 }
 
 // blocks reports whether a dead letter keeps its lane shut.

@@ -2,8 +2,11 @@ package kvstore
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
+
+	"github.com/hookgate/hookgate/store"
 )
 
 // KeysInMemory tells how many idempotency keys are held in memory, and how many bytes they, and the filters of all others, take.
@@ -55,4 +58,13 @@ func (noRows) Scan(_, _ []byte) iter.Seq2[[]byte, []byte] {
 
 func (noRows) ScanBack(_, _ []byte) iter.Seq2[[]byte, []byte] {
 	return func(func([]byte, []byte) bool) {}
+}
+
+// AppendToLargeBatch decides an append to a batch that is full.
+func (s *Store) AppendToLargeBatch(a store.Append) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &plan{now: s.clock(), bytes: maxAppends}
+	r, err := s.decideAppend(p, &a, 0, nil)
+	return errors.Join(r.Err, err)
 }

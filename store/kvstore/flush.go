@@ -124,7 +124,7 @@ func (s *Store) flushOnce() error {
 		s.stuck = true
 		return err
 	}
-	s.stuck = false
+	s.stuck, s.over = false, nil
 	s.flushing = nil
 	s.flushed = mark
 	s.keys.froze()

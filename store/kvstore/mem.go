@@ -60,9 +60,10 @@ type Store struct {
 	// Rows that are decided and durable but not in the engine yet: first the newest, then those on their way.
 	delta    map[string][]byte // nil value: deleted
 	flushing map[string][]byte
-	stuck    bool // the engine had no room at the last flush
-	applied  Mark // what the log holds and memory has applied
-	flushed  Mark // what the engine has
+	stuck    bool      // the engine had no room at the last flush
+	over     *overlaid // what reads go by then; nil if they did not ask
+	applied  Mark      // what the log holds and memory has applied
+	flushed  Mark      // what the engine has
 	meta     meta
 
 	frames     map[uint64]*frame

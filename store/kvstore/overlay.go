@@ -10,25 +10,34 @@ import (
 // overlaid reads an engine together with rows that wait for it.
 type overlaid struct {
 	Reader
-	keys []string
-	rows map[string][]byte
+	keys  []string
+	rows  map[string][]byte
+	state overlayState
 }
+
+// overlayState tells whether rows were changed since an overlaid was made.
+type overlayState struct{ applied, flushed, pruned uint64 }
 
 // overlaid makes the reader of everything that waits; the caller holds flusher.running and mu.
 func (s *Store) overlaid() *overlaid {
+	state := overlayState{s.applied.Frame, s.flushed.Frame, s.pruning.changes}
+	if s.over != nil && s.over.state == state {
+		return &overlaid{keys: s.over.keys, rows: s.over.rows} // each reader has its own engine below
+	}
 	rows, frames, _ := s.gather()
 	for _, f := range frames {
 		f.pinned--
 		s.touch(f) // the engine does not have it yet
 	}
 	s.delta, s.flushing = rows, nil // still to be written
-	o := &overlaid{rows: make(map[string][]byte, len(rows)), keys: make([]string, 0, len(rows))}
+	o := &overlaid{rows: make(map[string][]byte, len(rows)), keys: make([]string, 0, len(rows)), state: state}
 	for k, v := range rows {
 		o.rows[k] = v
 		o.keys = append(o.keys, k)
 	}
 	slices.Sort(o.keys)
-	return o
+	s.over = o
+	return &overlaid{keys: o.keys, rows: o.rows}
 }
 
 func (o *overlaid) Get(key []byte) []byte {
