@@ -24,7 +24,7 @@ const defaultOverlap = 24 * time.Hour
 
 // maxRings is how many opened key rings are kept. An opened ring saves a decryption, or a call to wherever a custom Sealer
 // keeps its key, for each attempt.
-const maxRings = 4096
+const maxRings = 16384
 
 // How a key ring is stored: one byte that says whether it is sealed, then the ring.
 const (

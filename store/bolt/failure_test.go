@@ -136,10 +136,12 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := range rounds {
 		cmd, out, in := startChild(t, dir)
-		kill := time.AfterFunc(time.Duration(10+rng.IntN(120))*time.Millisecond, func() { cmd.Process.Kill() })
+		var kill *time.Timer
 		for out.Scan() {
 			f := strings.Fields(out.Text())
 			switch f[0] {
+			case "open":
+				kill = time.AfterFunc(time.Duration(rng.IntN(120))*time.Millisecond, func() { cmd.Process.Kill() })
 			case "event":
 				if len(f) == 3 {
 					events[f[1]] = f[2]
@@ -151,6 +153,9 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 			}
 		}
 		cmd.Wait()
+		if kill == nil {
+			t.Fatalf("round %d: the store did not open", round)
+		}
 		kill.Stop()
 		in.Close()
 	}

@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -427,40 +428,52 @@ type place struct {
 	err     error
 }
 
-// readTogether is how many bytes of neighbouring records are read at once.
-const readTogether = 256 << 10
+// readTogether is how many bytes of neighbouring records are read at once, readOver how large a gap between them may be.
+const (
+	readTogether = 256 << 10
+	readOver     = 4 << 10
+)
 
 // readPlaces reads records, neighbours at once; nil where one cannot be read, and its place says why.
 func (s *Store) readPlaces(leases []*lease, places []place) []*record {
 	records := make([]*record, len(places))
+	order := make([]int, len(places)) // queues take turns, so neighbours may be far apart among the leases
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(places[a].segment, places[b].segment), cmp.Compare(places[a].offset, places[b].offset))
+	})
 	var buf []byte
-	for i := 0; i < len(places); {
-		first := &places[i]
+	for i := 0; i < len(order); {
+		first := places[order[i]]
 		if first.err != nil {
 			i++
 			continue
 		}
 		end := first.offset + int64(first.size)
 		n := i + 1
-		for n < len(places) {
-			p := &places[n]
-			if p.err != nil || p.segment != first.segment || p.offset != end+recordGap || p.offset+int64(p.size)-first.offset > readTogether {
+		for ; n < len(order); n++ {
+			p := &places[order[n]]
+			stop := p.offset + int64(p.size)
+			// An event with several deliveries is met several times; a small gap is read over.
+			if p.err != nil || p.segment != first.segment || p.offset > end+readOver || stop-first.offset > readTogether {
 				break
 			}
-			end = p.offset + int64(p.size)
-			n++
+			end = max(end, stop)
 		}
 		buf = slices.Grow(buf[:0], int(end-first.offset))[:end-first.offset]
 		err := s.log.ReadAt(buf, first.segment, first.offset)
 		for ; i < n; i++ {
-			p := &places[i]
+			k := order[i]
+			p := &places[k]
 			if p.err = err; err == nil {
 				at := p.offset - first.offset
-				records[i], p.err = checkRecord(leases[i].at.seq, p.segment, p.offset, buf[at:at+int64(p.size)], true)
+				records[k], p.err = checkRecord(leases[k].at.seq, p.segment, p.offset, buf[at:at+int64(p.size)], true)
 			}
 			if p.err != nil { // retention may have moved it a moment ago
 				s.mu.Lock()
-				records[i], p.err = s.record(leases[i].at.seq, true)
+				records[k], p.err = s.record(leases[k].at.seq, true)
 				s.mu.Unlock()
 			}
 		}

@@ -20,8 +20,9 @@ func (s *Store) pushDue(q *queue, c store.Class, due time.Time, at ref) {
 		return // its row is enough
 	}
 	heap.Push(&l.heap, dueItem{due, at})
-	if len(l.heap) > 2*dueSize {
+	if len(l.heap) > max(2*dueSize, l.most) {
 		l.spill()
+		l.most = 2 * len(l.heap) // of equal times it may still hold many
 	}
 	if due.After(s.now) { // not the clock: Claim looks with the time at which it began
 		s.wakeAt(q, c, due)

@@ -16,6 +16,7 @@ type flusher struct {
 	kick    chan struct{}
 	timer   *time.Timer
 	armed   bool
+	full    int // how many flushes in a row found no room
 	started bool
 	ended   chan struct{}
 	done    *sync.Cond // on Store.mu; after every flush, and when the store fails or closes
@@ -35,7 +36,7 @@ func (s *Store) wakeFlusher() {
 	}
 	if !f.armed {
 		f.armed = true
-		f.timer.Reset(s.flushEvery)
+		f.timer.Reset(s.flushEvery << min(f.full, 5)) // an engine without room is not asked all the time
 	}
 }
 
@@ -122,9 +123,10 @@ func (s *Store) flushOnce() error {
 			return s.fail(err)
 		}
 		s.stuck = true
+		f.full++
 		return err
 	}
-	s.stuck, s.over = false, nil
+	s.stuck, s.over, f.full = false, nil, 0
 	s.flushing = nil
 	s.flushed = mark
 	s.keys.froze()

@@ -96,6 +96,7 @@ type dueList struct {
 	heap dueHeap
 	more time.Time
 	wake time.Time // when the queue is looked at again; zero for not at all
+	most int       // up to how many the heap may grow before some are forgotten
 }
 
 type dueItem struct {
