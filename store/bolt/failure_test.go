@@ -22,6 +22,9 @@ import (
 	"github.com/hookgate/hookgate/store"
 )
 
+// The tests of this file do not run side by side: while one of them starts a process, that process holds every file of this one
+// for a moment, and with it the locks that another test has just given back.
+
 // childDir, where set, makes this test binary the other process of a test: it opens the store in that folder.
 const childDir = "HOOKGATE_TEST_CHILD_DIR"
 
@@ -125,7 +128,6 @@ func startChild(t *testing.T, dir string) (*exec.Cmd, *bufio.Scanner, io.Closer)
 // Whatever was acknowledged before a kill -9 is there after it: every event with its bytes, and nothing that was done is handed
 // out again.
 func TestKilledProcessLosesNothing(t *testing.T) {
-	t.Parallel()
 	rounds := 40
 	if testing.Short() {
 		rounds = 5
@@ -193,7 +195,6 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 
 // A second process gets its answer at once and in words.
 func TestSecondProcessIsRefused(t *testing.T) {
-	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "s")
 	cmd, out, in := startChild(t, dir)
 	if !out.Scan() || out.Text() != "open" {
@@ -222,7 +223,6 @@ func TestSecondProcessIsRefused(t *testing.T) {
 
 // Several processes may begin a store in one folder at one moment: there is one store afterwards, and nobody's is replaced.
 func TestBeginningAtOnceMakesOneStore(t *testing.T) {
-	t.Parallel()
 	for range 30 {
 		dir := filepath.Join(t.TempDir(), "s")
 		var mu sync.Mutex
@@ -310,7 +310,6 @@ func fill(t *testing.T, s *Store, n int) {
 // An index of any length but its own is an error. The host survives, and the file can be put back and opened by the same
 // process: nothing keeps its lock.
 func TestTruncatedIndexIsAnError(t *testing.T) {
-	t.Parallel()
 	dir := filled(t, 2000)
 	path := filepath.Join(dir, indexName)
 	whole, err := os.ReadFile(path)
@@ -356,7 +355,6 @@ func TestTruncatedIndexIsAnError(t *testing.T) {
 
 // A file that is cut short under a running store makes its calls fail; neither does the host end nor does a call hang.
 func TestTruncationUnderARunningStore(t *testing.T) {
-	t.Parallel()
 	for _, pages := range []int{0, 1, 3, 10} {
 		for _, busy := range []bool{false, true} {
 			dir := filled(t, 2000)
@@ -398,7 +396,6 @@ func TestTruncationUnderARunningStore(t *testing.T) {
 
 // A bbolt file of another program, and one that is no bbolt file, stay as they are.
 func TestForeignIndexIsLeftAlone(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, indexName)
 	db, err := bbolt.Open(path, 0o600, nil)
@@ -424,7 +421,6 @@ func TestForeignIndexIsLeftAlone(t *testing.T) {
 
 // The journal of another store is refused, also in a folder whose name means something to a pattern.
 func TestJournalOfAnotherStoreIsRefused(t *testing.T) {
-	t.Parallel()
 	one, other := filled(t, 10), filled(t, 10)
 	odd := filepath.Join(t.TempDir(), "a[b]*c")
 	if err := os.CopyFS(odd, os.DirFS(one)); err != nil {
