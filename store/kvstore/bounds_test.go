@@ -424,3 +424,60 @@ func TestCloseWhileEverythingRuns(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// slowKV is an engine whose updates wait for gate while it is there.
+type slowKV struct {
+	kvstore.KV
+	gate atomic.Pointer[chan struct{}]
+}
+
+func (k *slowKV) Update(ctx context.Context, fn func(kvstore.Writer) error) error {
+	if gate := k.gate.Load(); gate != nil {
+		<-*gate
+	}
+	return k.KV.Update(ctx, fn)
+}
+
+// Retention that comes by an event while its retry is on the way to the engine does not take it for done.
+func TestPruneBesideAFlushForgetsNothingThatWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kv := &slowKV{KV: memory.NewMap()}
+		s := open(t, kv, &kvstore.Options{Log: &plainLog{}})
+		var retried store.Settle
+		for n := range 40 {
+			b := &store.Batch{Appends: []store.Append{publish(n, "d")}}
+			if n == 30 {
+				b.Appends[0] = publish(n, "e")
+				b.Lease = &store.ClaimRequest{Worker: "w", Max: 1, Lease: 24 * time.Hour}
+			}
+			r := commit(t, s, b)
+			if n == 30 {
+				retried = store.Settle{ID: store.DeliveryID{Event: r.Appends[0].ID}, Gen: r.Appends[0].Leased[0].Gen, Op: store.OpRetry, After: 10 * time.Hour}
+			}
+		}
+		time.Sleep(time.Hour)
+		request := store.PruneRequest{Done: time.Minute, Dead: time.Minute, Limit: 1}
+		if r, err := s.Prune(ctx, request); err != nil || !r.More {
+			t.Fatalf("%+v, %v, want a pass that goes on", r, err)
+		}
+		gate := make(chan struct{})
+		kv.gate.Store(&gate)
+		commit(t, s, &store.Batch{Settles: []store.Settle{retried}})
+		time.Sleep(150 * time.Millisecond)
+		synctest.Wait() // a flush is on its way
+		// This call stays in the middle of the pass, so it does not wait for the flush.
+		if r, err := s.Prune(ctx, request); err != nil || r.Events != 0 {
+			t.Errorf("%+v, %v, want nothing to be forgotten", r, err)
+		}
+		kv.gate.Store(nil)
+		close(gate)
+		page, err := s.Deliveries(ctx, store.DeliveryQuery{Tenant: store.AllTenants, IDs: []store.DeliveryID{retried.ID}})
+		if err != nil || len(page.Items) != 1 || page.Items[0].State != store.Pending {
+			t.Errorf("the retry is gone: %+v, %v", page.Items, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

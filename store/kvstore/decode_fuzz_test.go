@@ -38,6 +38,9 @@ var decoders = []struct {
 	{"row", func(b []byte) error {
 		r, err := decodeRow(b)
 		if err == nil {
+			if r.class >= store.Classes || r.state > store.Cancelled {
+				return errors.New("a row has a state or class that there is not")
+			}
 			_, err = decodeRow(r.encode()) // it can be written again
 		}
 		return err
@@ -68,8 +71,10 @@ var decoders = []struct {
 			if !ok {
 				return nil
 			}
-			f.refOf(i)
-			c = i
+			if i >= uint32(len(f.cells)) {
+				return errors.New("a delivery is open that is not there")
+			}
+			c = i + 1
 		}
 	}},
 	{"open", func(b []byte) error {

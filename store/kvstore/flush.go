@@ -215,18 +215,16 @@ func attemptKey(base, no uint64) []byte {
 	return k
 }
 
-// deleteKeys deletes the rows of a block of idempotency keys that has ended.
+// deleteKeys deletes the rows of a block of idempotency keys that has ended, those that the engine does not have yet included.
 func (s *Store) deleteKeys(hour int64) {
-	err := s.kv.View(context.Background(), func(r Reader) error {
-		for _, prefix := range [][]byte{keysKey(hour, 0)[:9], frozenKey(hour, 0, 0)[:9]} {
-			for k := range r.Scan(prefix, prefixEnd(prefix)) {
-				s.del(k)
-			}
+	for _, prefix := range [][]byte{keysKey(hour, 0)[:9], frozenKey(hour, 0, 0)[:9]} {
+		err := s.overlay(prefix, func(k, _ []byte) error {
+			s.del(k)
+			return nil
+		})
+		if err != nil {
+			s.logger.Warn("hookgate: old idempotency keys could not be deleted", "error", err)
 		}
-		return nil
-	})
-	if err != nil {
-		s.logger.Warn("hookgate: old idempotency keys could not be deleted", "error", err)
 	}
 }
 
