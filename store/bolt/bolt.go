@@ -93,7 +93,14 @@ func open(dir string, o *Options) (*Store, error) {
 }
 
 // begin makes a new index if there is none. A journal without its index is damage and not a new store.
+//
+// The journal is looked for first: an index is always there before its journal, so a journal that was seen has one, also when
+// another process begins the store at this moment.
 func begin(dir string, o *Options) error {
+	entries, err := os.ReadDir(filepath.Join(dir, journalName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	path := filepath.Join(dir, indexName)
 	info, err := os.Stat(path)
 	switch {
@@ -108,10 +115,6 @@ func begin(dir string, o *Options) error {
 	}
 	if o.MustExist {
 		return fmt.Errorf("%w: there is no store in this folder (%s is missing)", store.ErrNotFound, path)
-	}
-	entries, err := os.ReadDir(filepath.Join(dir, journalName))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".seg" }) {
 		return fmt.Errorf("%w: there is a journal and no index (%s is missing): restore it from a backup", store.ErrCorrupt, path)
