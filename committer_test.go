@@ -99,7 +99,7 @@ func TestCommitterSharesCommits(t *testing.T) {
 			t.Errorf("%d events stored, want %d", events, callers*rounds)
 		}
 		// Without gathering it would be twice as many: half of the callers would always come too late.
-		if commits > rounds*3/2 {
+		if commits > rounds*7/4 {
 			t.Errorf("%d commits for %d rounds of %d callers", commits, rounds, callers)
 		}
 	})

@@ -97,23 +97,21 @@ func (g *Gateway) Publish(ctx context.Context, ev Event, opts ...PublishOption) 
 	if err != nil {
 		return Receipt{}, err
 	}
-	// One allocation for what is handed over.
-	p := &struct {
-		event  Event
-		append [1]store.Append
-	}{event: ev}
+	own := new(Event) // by itself: the scheduler keeps it until it is delivered
+	*own = ev
+	appends := make([]store.Append, 1)
 	named := !ev.ID.IsZero()
-	if err := g.prepare(&p.event, &p.append[0], &o, now); err != nil {
+	if err := g.prepare(own, &appends[0], &o, now); err != nil {
 		return Receipt{ID: ev.ID}, edge("publish", err)
 	}
-	results, err := g.commit.append(ctx, p.append[:])
+	results, err := g.commit.append(ctx, appends)
 	if err != nil {
 		if !errors.Is(err, ErrUnknownOutcome) {
 			return Receipt{ID: ev.ID}, edge("publish", err)
 		}
-		return Receipt{ID: p.event.ID}, edge("publish", err)
+		return Receipt{ID: own.ID}, edge("publish", err)
 	}
-	receipt, err := g.receipt(ctx, &p.event, &results[0], named)
+	receipt, err := g.receipt(ctx, own, &results[0], named)
 	return receipt, edge("publish", err)
 }
 
@@ -135,14 +133,15 @@ func (g *Gateway) PublishAll(ctx context.Context, evs []Event, opts ...PublishOp
 		return nil, err
 	}
 	receipts := make([]Receipt, len(evs))
-	copies := make([]Event, len(evs))
+	copies := make([]*Event, len(evs)) // each by itself: the scheduler keeps it until it is delivered
 	appends := make([]store.Append, 0, len(evs))
 	place := make([]int, 0, len(evs)) // of each append in evs
 	for i := range evs {
-		copies[i] = evs[i]
+		copies[i] = new(Event)
+		*copies[i] = evs[i]
 		receipts[i].ID = evs[i].ID
 		var a store.Append
-		if err := g.prepare(&copies[i], &a, &o, now); err != nil {
+		if err := g.prepare(copies[i], &a, &o, now); err != nil {
 			receipts[i].Err = err
 			continue
 		}
@@ -153,7 +152,7 @@ func (g *Gateway) PublishAll(ctx context.Context, evs []Event, opts ...PublishOp
 		for n, i := range place {
 			switch {
 			case err == nil:
-				receipts[i], receipts[i].Err = g.receipt(ctx, &copies[i], &results[n], !evs[i].ID.IsZero())
+				receipts[i], receipts[i].Err = g.receipt(ctx, copies[i], &results[n], !evs[i].ID.IsZero())
 			case errors.Is(err, ErrUnknownOutcome):
 				receipts[i] = Receipt{ID: copies[i].ID, Err: err}
 			default:

@@ -44,6 +44,8 @@ type scheduler struct {
 	drain   bool       // workers are to end
 
 	dests   map[Destination]*destQueue
+	spare   *destQueue // forgotten ones, for the next that are new; a list by after[0]
+	spares  int
 	rings   [store.Classes]ring
 	busy    [store.Classes]int // attempts under way
 	all     []*work            // everything leased
@@ -153,8 +155,7 @@ func (s *scheduler) committed(b *store.Batch, r *store.Receipt, riders int) {
 			continue
 		}
 		if ap.Event != nil && len(res.Leased) > 0 {
-			ev := new(Event) // its own piece of memory: the event may be one of many in an array
-			*ev = *ap.Event
+			ev := ap.Event // the caller made it for the gateway, in a piece of memory of its own
 			ev.Seq, ev.Accepted, ev.Deliveries = res.Seq, res.Accepted, len(ap.Deliveries)
 			if ap.ExpireAfter > 0 {
 				ev.Expires = res.Accepted.Add(ap.ExpireAfter)
@@ -225,10 +226,8 @@ func (s *scheduler) missed(ap *store.Append, res *store.AppendResult, now time.T
 func (s *scheduler) add(w *work, name Destination) {
 	d := s.dests[name]
 	if d == nil {
-		d = &destQueue{name: name, limit: s.limitOf(name)}
+		d = s.newDest(name)
 		s.dests[name] = d
-	} else if d.held == 0 {
-		d.limit = s.limitOf(name)
 	}
 	d.held++
 	s.held[w.class]++
@@ -255,11 +254,17 @@ func (s *scheduler) add(w *work, name Destination) {
 	s.enter(d, w.class)
 }
 
-func (s *scheduler) limitOf(name Destination) int {
-	if t := s.g.view.target(name); t != nil && t.limit > 0 {
-		return t.limit
+// newDest makes the queues of a destination, or takes those of one that was forgotten; with mu held. Until its first attempt
+// begins and tells the limit, that is one.
+func (s *scheduler) newDest(name Destination) *destQueue {
+	d := s.spare
+	if d == nil {
+		d = new(destQueue)
+	} else {
+		s.spare, s.spares = d.after[0], s.spares-1
 	}
-	return s.g.cfg.PerDestination
+	*d = destQueue{name: name, limit: 1}
+	return d
 }
 
 // signal wakes a worker when there is work for one; with mu held. It wakes one at a time, and that one wakes the next when
@@ -355,9 +360,20 @@ func (s *scheduler) startable() bool {
 // the destination takes now.
 func (s *scheduler) begin(w *work, now, overdue time.Time, limit int) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	w.began, w.overdue = now, overdue
-	w.dest.limit = limit
-	s.mu.Unlock()
+	d := w.dest
+	more := limit > d.limit
+	d.limit = limit
+	if !more {
+		return
+	}
+	for c := range store.Classes {
+		s.enter(d, c)
+	}
+	if s.startable() {
+		s.signal(1)
+	}
 }
 
 // free gives back the slot of a worker that cannot call next any more.
@@ -407,5 +423,10 @@ func (s *scheduler) forget(d *destQueue) {
 			}
 		}
 		delete(s.dests, d.name)
+		if s.spares < idleDests {
+			*d = destQueue{}
+			d.after[0], s.spare = s.spare, d
+			s.spares++
+		}
 	}
 }

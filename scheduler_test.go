@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hookgate/hookgate/store"
 )
 
 func TestHangingEndpointDoesNotSlowTheOthers(t *testing.T) {
@@ -237,6 +239,74 @@ func TestSchedulerForgetsIdleDestinations(t *testing.T) {
 		defer g.sched.mu.Unlock()
 		if len(g.sched.dests) > idleDests || len(g.sched.all) != 0 {
 			t.Errorf("%d destinations, %d leases are held", len(g.sched.dests), len(g.sched.all))
+		}
+	})
+}
+
+// The limit of a destination that the scheduler does not know yet comes with its first attempt: others begin at once.
+func TestNewDestinationReachesItsLimitAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var under atomic.Int64
+		c := &consumer{reply: func(ctx context.Context, _ int, _ *Request) (*Response, error) {
+			under.Add(1)
+			defer under.Add(-1)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		g := startGateway(t, Config{Dispatcher: c, Workers: 16, PerDestination: 4})
+		mustCreate(t, g, "", "a")
+		evs := make([]Event, 10)
+		for i := range evs {
+			evs[i].Type = "test"
+		}
+		if _, err := g.PublishAll(t.Context(), evs); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := under.Load(); n != 4 {
+			t.Errorf("%d attempts are under way, want 4", n)
+		}
+	})
+}
+
+// Destinations without work are forgotten, and what is used again for others has nothing of theirs.
+func TestForgottenDestinationsLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := testCommitter(t, &commitStore{}).sched
+		deliver := func(name Destination) {
+			w := &work{class: store.Class(len(name)) % store.Classes}
+			s.mu.Lock()
+			s.add(w, name)
+			d := *w.dest
+			if got := s.pick(); got != w {
+				t.Fatalf("%s: got the work of %v", name, got)
+			}
+			s.mu.Unlock()
+			if d.name != name || d.limit < 1 || d.held != 1 || d.running != 0 || d.capped {
+				t.Fatalf("%s begins as %+v", name, d)
+			}
+			s.begin(w, time.Now(), time.Now(), 9)
+			s.decide(w)
+			s.settled([]settleItem{{work: w}}, []error{nil})
+			s.free(w)
+		}
+		const names = 3 * idleDests
+		for i := range names {
+			deliver(Destination(fmt.Sprint("d", i)))
+			deliver(Destination(fmt.Sprint("d", i/2)))
+		}
+		if n := len(s.dests); n > idleDests || n < idleDests/2 {
+			t.Errorf("%d destinations are remembered, want at most %d", n, idleDests)
+		}
+		if s.spares > idleDests || len(s.all) != 0 {
+			t.Errorf("%d spare ones, %d leases", s.spares, len(s.all))
+		}
+		for name, d := range s.dests {
+			if d.name != name || d.held != 0 || d.running != 0 {
+				t.Fatalf("%s is %+v", name, d)
+			}
 		}
 	})
 }

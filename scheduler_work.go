@@ -9,7 +9,7 @@ import (
 // destQueue is the work of one destination.
 type destQueue struct {
 	name    Destination
-	limit   int // attempts at a time
+	limit   int // attempts at a time, as the last one that began has it
 	held    int // leases
 	running int // attempts under way
 	capped  bool
@@ -89,6 +89,7 @@ type work struct {
 	until    time.Time // when the lease ends
 	overdue  time.Time // when an attempt that did not return counts as failed
 	began    time.Time // the attempt
+	attempt  Attempt   // its record, once it ended
 }
 
 type workStage uint8

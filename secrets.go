@@ -48,8 +48,9 @@ type keyRing struct {
 	keys   []ringKey // newest first
 	header map[string]string
 
-	all []signing.Secret // of keys
-	end time.Time        // when the first of keys expires; zero: none does
+	all []signing.Secret  // of keys
+	one [1]signing.Secret // room for all, nearly always enough
+	end time.Time         // when the first of keys expires; zero: none does
 }
 
 type ringKey struct {
@@ -74,6 +75,7 @@ type ringKeyDoc struct {
 
 func newRing(keys []ringKey, header map[string]string) *keyRing {
 	r := &keyRing{keys: keys, header: header}
+	r.all = r.one[:0]
 	for _, k := range keys {
 		r.all = append(r.all, k.secret)
 		if !k.expires.IsZero() && (r.end.IsZero() || k.expires.Before(r.end)) {
@@ -200,46 +202,42 @@ func (g *Gateway) otherKey(stored string) bool {
 	return ok && len(stored) > 0 && stored[0] == ringSealed && s.otherKey([]byte(stored[1:]))
 }
 
-// ringCache keeps opened key rings: some of them, not those of everybody who was ever sent something.
+// ringCache says which targets have their key ring open: some of them, not all that were ever sent something. A ring belongs
+// to a target, and a change of the endpoint makes another target, so what is open is never out of date.
 type ringCache struct {
-	mu    sync.Mutex
-	rings map[*target]*keyRing
+	mu   sync.Mutex
+	open []*target // nil: a free place
+	next int       // the place that is used next when there are as many as there may be
 }
 
-// get answers the ring of a target, opened by open if need be. A ring belongs to a target, and a change of the endpoint
-// makes another target, so what is kept is never out of date.
-func (c *ringCache) get(t *target, open func() (*keyRing, error)) (*keyRing, error) {
-	c.mu.Lock()
-	r := c.rings[t]
-	c.mu.Unlock()
-	if r != nil {
-		return r, nil
-	}
-	r, err := open() // outside the lock: it may be a call over the network
-	if err != nil {
-		return nil, err
-	}
+// keep lets a target have its ring, in the place of the one that has had its own for longest.
+func (c *ringCache) keep(t *target, r *keyRing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rings == nil {
-		c.rings = make(map[*target]*keyRing)
+	if t.opened.Load() != nil || t.g.view.target(t.destination) != t {
+		return // somebody else opened it, or the endpoint was changed meanwhile
 	}
-	for old := range c.rings { // any will do
-		if len(c.rings) < maxRings {
-			break
+	if len(c.open) < maxRings {
+		t.place = len(c.open)
+		c.open = append(c.open, t)
+	} else {
+		if old := c.open[c.next]; old != nil {
+			old.opened.Store(nil)
 		}
-		delete(c.rings, old)
+		t.place = c.next
+		c.open[c.next] = t
+		c.next = (c.next + 1) % maxRings
 	}
-	if t.g.view.target(t.destination) == t { // not if it was changed meanwhile
-		c.rings[t] = r
-	}
-	return r, nil
+	t.opened.Store(r)
 }
 
 func (c *ringCache) forget(t *target) {
 	c.mu.Lock()
-	delete(c.rings, t)
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if t.opened.Load() != nil {
+		c.open[t.place] = nil
+		t.opened.Store(nil)
+	}
 }
 
 // Secrets lists an endpoint's signing secrets that are active, the newest first, without telling them.

@@ -163,15 +163,21 @@ func TestRingCacheIsBoundedAndForgets(t *testing.T) {
 	for i := range maxRings + 100 {
 		put(fmt.Sprint(i), 1)
 	}
-	if n := len(v.rings.rings); n != maxRings {
-		t.Errorf("%d rings are kept, want %d", n, maxRings)
+	open := 0
+	for _, tg := range v.targets {
+		if tg.opened.Load() != nil {
+			open++
+		}
+	}
+	if n := len(v.rings.open); n != maxRings || open != maxRings {
+		t.Errorf("%d rings are kept and %d open, want %d", n, open, maxRings)
 	}
 	old := put("7", 2)
 	put("7", 3)
-	if v.rings.rings[old] != nil {
+	if old.opened.Load() != nil {
 		t.Error("the ring of a changed endpoint is kept")
 	}
-	if _, err := old.secrets(time.Now()); err != nil || v.rings.rings[old] != nil {
+	if _, err := old.secrets(time.Now()); err != nil || old.opened.Load() != nil {
 		t.Errorf("an attempt under way brought it back, %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hookgate/hookgate/signing"
@@ -75,10 +76,14 @@ type target struct {
 	endpoint    *Endpoint // nil for a handler; never edited; its header values are REDACTED, see header
 	handler     *handler  // nil for an endpoint
 	limit       int       // attempts in flight at a time
+	picky       bool      // a subscription names a transformer of its own
 
 	g      *Gateway
 	sealed string // the key ring of an endpoint, as it is stored
 	broken error  // why its document cannot be used; nil: it can
+
+	opened atomic.Pointer[keyRing] // of sealed; nil: not open. See ringCache
+	place  int                     // in the ringCache, while opened
 }
 
 // len and sub give the subscriptions.
@@ -135,9 +140,15 @@ func (t *target) ring() (*keyRing, error) {
 	if t.broken != nil {
 		return nil, t.broken
 	}
-	return t.g.view.rings.get(t, func() (*keyRing, error) {
-		return t.g.openRing(t.endpoint.Tenant, t.endpoint.ID, t.sealed)
-	})
+	if r := t.opened.Load(); r != nil {
+		return r, nil
+	}
+	r, err := t.g.openRing(t.endpoint.Tenant, t.endpoint.ID, t.sealed) // it may be a call over the network
+	if err != nil {
+		return nil, err
+	}
+	t.g.view.rings.keep(t, r)
+	return r, nil
 }
 
 // signer answers the endpoint's, or the gateway's. An error means that this process lacks it.
@@ -155,15 +166,18 @@ func (g *Gateway) signerOf(name string) (Signer, error) {
 	return nil, fmt.Errorf("the signer %q is not registered in this process: call RegisterSigner before Run", name)
 }
 
-// transformer answers that of the subscription (nil: the event came with one that is gone), the endpoint's or the
-// gateway's; nil: none. An error means that this process lacks it.
-func (t *target) transformer(s *Subscription) (Transformer, error) {
+// transformer answers that of the subscription that the event matches, the endpoint's or the gateway's; nil: none. An error
+// means that this process lacks it.
+func (t *target) transformer(ev *Event) (Transformer, error) {
 	name := ""
-	switch {
-	case s != nil && s.Transformer != "":
-		name = s.Transformer
-	case t.endpoint != nil:
+	if t.endpoint != nil {
 		name = t.endpoint.Transformer
+	}
+	if t.picky {
+		// Without one, the event came with a subscription that is gone.
+		if s := t.subscription(ev); s != nil && s.Transformer != "" {
+			name = s.Transformer
+		}
 	}
 	if name == "" {
 		return t.g.cfg.Transformer, nil
@@ -265,7 +279,7 @@ func (v *view) setHandler(h *handler) {
 	if limit <= 0 {
 		limit = v.g.cfg.PerDestination
 	}
-	t := &target{destination: handlerDestination(h.name), handler: h, limit: limit, g: v.g}
+	t := &target{destination: handlerDestination(h.name), handler: h, limit: limit, picky: h.sub.Transformer != "", g: v.g}
 	v.mu.Lock()
 	old := v.targets[t.destination]
 	v.targets[t.destination] = t
@@ -295,12 +309,13 @@ func (v *view) newTarget(doc *store.Doc) (*target, error) {
 	if limit <= 0 {
 		limit = v.g.cfg.PerDestination
 	}
+	picky := slices.ContainsFunc(ep.Subscriptions, func(s Subscription) bool { return s.Transformer != "" })
 	// One allocation for both: there may be ten thousand of them.
 	both := &struct {
 		target   target
 		endpoint Endpoint
 	}{endpoint: *ep}
-	both.target = target{destination: d, endpoint: &both.endpoint, limit: limit, g: v.g, sealed: ring, broken: err}
+	both.target = target{destination: d, endpoint: &both.endpoint, limit: limit, picky: picky, g: v.g, sealed: ring, broken: err}
 	return &both.target, nil
 }
 

@@ -90,9 +90,9 @@ func (g *Gateway) attempt(ctx context.Context, w *work) {
 		timeout = t.endpoint.Timeout
 	}
 	g.sched.begin(w, began, began.Add(timeout+overdueAfter), max(t.limit, 1))
-	within, cancel := context.WithTimeout(ctx, timeout)
+	within := newAttemptContext(ctx, began.Add(timeout))
 	res := g.try(within, w, t, ev, began, timeout)
-	cancel()
+	within.end()
 	res.stopped = res.err != nil && ctx.Err() != nil
 	g.conclude(w, t, res, ev)
 }
@@ -122,8 +122,7 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 			g.logPanic(w, res.err)
 		}
 	}()
-	sub := t.subscription(ev)
-	tr, err := t.transformer(sub)
+	tr, err := t.transformer(ev)
 	if err != nil {
 		res.err = local(classSetup, err)
 		return res
@@ -149,7 +148,7 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 	for name, value := range own {
 		req.Header.Set(name, value)
 	}
-	id := w.id.Event.String()
+	id, at := w.id.Event.String(), began
 	if tr != nil {
 		m := message(ev, id, req.Method, req.URL, req.Header)
 		if m, err = tr.Transform(ctx, m); m == nil || err != nil {
@@ -164,6 +163,7 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 		if m.ContentType != "" {
 			req.Header["Content-Type"] = []string{m.ContentType}
 		}
+		at = time.Now()
 	}
 
 	signer, err := t.signer()
@@ -177,7 +177,7 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 		return res
 	}
 	// Signed last, with the time of this attempt: the signature's headers win over all others.
-	err = signer.Sign(req.Header, signing.Message{ID: id, Time: time.Now(), Method: req.Method, URL: req.URL, Body: req.Body}, secrets)
+	err = signer.Sign(req.Header, signing.Message{ID: id, Time: at, Method: req.Method, URL: req.URL, Body: req.Body}, secrets)
 	if err != nil {
 		res.err = local(classSetup, fmt.Errorf("sign the request: %w", err))
 		return res
@@ -301,7 +301,8 @@ func (g *Gateway) conclude(w *work, t *target, res tried, ev *Event) {
 func (g *Gateway) record(w *work, t *target, res tried, ev *Event) {
 	res.attempts, res.recorded, res.first = w.attempts, w.recorded, w.first
 	v := g.judge.judge(res)
-	a := &Attempt{Delivery: w.id, Gen: w.gen, Code: v.code, Class: v.class, Error: v.text}
+	a := &w.attempt
+	*a = Attempt{Delivery: w.id, Gen: w.gen, Code: v.code, Class: v.class, Error: v.text}
 	if !w.began.IsZero() {
 		a.Took = res.now.Sub(w.began)
 	}

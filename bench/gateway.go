@@ -324,6 +324,25 @@ func (d *instant) open() {
 	close(d.opened)
 }
 
+// hangs returns when n attempts are under way.
+func (d *instant) hangs(ctx context.Context, n int64) error { return until(ctx, &d.waiting, n) }
+
+// reaches returns when n attempts were answered.
+func (d *instant) reaches(ctx context.Context, n int64) error { return until(ctx, &d.done, n) }
+
+// until returns when a count of attempts is n or more.
+func until(ctx context.Context, count *atomic.Int64, n int64) error {
+	for start := time.Now(); count.Load() < n; time.Sleep(time.Millisecond) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if time.Since(start) > patience {
+			return fmt.Errorf("only %d of %d attempts were made within %v", count.Load(), n, patience)
+		}
+	}
+	return nil
+}
+
 // counting is the HTTP dispatcher of hookgate with a count of the successes that matter.
 type counting struct {
 	*hookgate.HTTPDispatcher

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -177,19 +176,6 @@ func pendingHeap(r *run, dir string, idle float64) error {
 	}
 	r.say("heap MiB: %.1f when opened, %.1f with 64 attempts hanging", opened, running)
 	r.report("pending-heap", alone(max(opened, running)), "%.1f MiB after Open, %.1f MiB with 64 attempts hanging; %.1f MiB before", opened, running, idle/mib)
-	return nil
-}
-
-// hangs returns when so many attempts wait.
-func (d *instant) hangs(ctx context.Context, n int64) error {
-	for start := time.Now(); d.waiting.Load() < n; time.Sleep(time.Millisecond) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if time.Since(start) > patience {
-			return fmt.Errorf("only %d of %d attempts were made within %v", d.waiting.Load(), n, patience)
-		}
-	}
 	return nil
 }
 

@@ -68,7 +68,12 @@ func (s *scheduled) side(r *run, n int) side {
 		if err != nil {
 			return nil, err
 		}
+		want := s.dispatcher.done.Load() + int64(n)
 		s.dispatcher.open()
+		// Asking the gateway for its figures costs something for each destination: it is not asked before the end.
+		if err := s.dispatcher.reaches(r.ctx, want); err != nil {
+			return nil, err
+		}
 		if err := s.drained(r.ctx, 0); err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding"
 	"errors"
 	"hash"
+	"slices"
 	"sync"
 )
 
@@ -14,8 +15,8 @@ import (
 // pad. Starting from them saves two of the hash's blocks for each message, and all keys share one pool of hashes, so that
 // ten thousand keys cost ten thousand times 200 bytes and nothing else.
 type macKey struct {
-	kind         *hashKind
-	inner, outer []byte
+	kind   *hashKind
+	states []byte // the inner one, then the outer one, of the same length
 }
 
 // hashKind is a hash function with its pool.
@@ -56,14 +57,11 @@ func newMACKey(k *hashKind, key []byte) (*macKey, error) {
 		key = h.Sum(nil)
 	}
 	m := &macKey{kind: k}
-	for _, half := range []struct {
-		pad   byte
-		state *[]byte
-	}{{0x36, &m.inner}, {0x5c, &m.outer}} {
+	for _, pad := range []byte{0x36, 0x5c} {
 		block := make([]byte, k.block)
 		copy(block, key)
 		for i := range block {
-			block[i] ^= half.pad
+			block[i] ^= pad
 		}
 		h.Reset()
 		_, _ = h.Write(block)
@@ -75,19 +73,21 @@ func newMACKey(k *hashKind, key []byte) (*macKey, error) {
 		if err != nil {
 			return nil, err
 		}
-		*half.state = state
+		m.states = append(slices.Grow(m.states, 2*len(state)-len(m.states)), state...)
 	}
 	return m, nil
 }
 
 // begin makes h ready for the message. A failure cannot happen with a state that the same hash saved; should it, the
 // answer is false and the caller refuses.
-func (m *macKey) begin(h *hasher) bool { return h.state.UnmarshalBinary(m.inner) == nil }
+func (m *macKey) begin(h *hasher) bool {
+	return h.state.UnmarshalBinary(m.states[:len(m.states)/2]) == nil
+}
 
 // end gives the HMAC of what was written since begin, valid until the hasher is used again; nil on failure.
 func (m *macKey) end(h *hasher) []byte {
 	inner := h.Sum(h.room[:0])
-	if h.state.UnmarshalBinary(m.outer) != nil {
+	if h.state.UnmarshalBinary(m.states[len(m.states)/2:]) != nil {
 		return nil
 	}
 	_, _ = h.Write(inner)

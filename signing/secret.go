@@ -28,8 +28,13 @@ func NewSecret(text string) Secret {
 	if text == "" {
 		return Secret{}
 	}
-	p := &secretText{text: text}
-	return Secret{&p}
+	both := &struct { // in one piece: whoever signs for ten thousand endpoints finds it cold
+		p    *secretText
+		text secretText
+	}{}
+	both.p = &both.text
+	both.text.text = text
+	return Secret{&both.p}
 }
 
 // Reveal gives the text. Keep it out of logs and errors.

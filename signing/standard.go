@@ -27,7 +27,7 @@ type standardSigner struct{}
 
 // signingKey is a secret made ready for signing.
 type signingKey struct {
-	mac     *macKey
+	mac     macKey
 	private ed25519.PrivateKey
 	err     error
 }
@@ -63,7 +63,10 @@ func makeSigningKey(text string) *signingKey {
 		return fail(fmt.Errorf("has a key of %d bytes and must have %d to %d; make one with NewSecret", len(raw), minStandardKey, maxStandardKey))
 	}
 	mac, err := newMACKey(kindSHA256, raw)
-	return &signingKey{mac: mac, err: err}
+	if err != nil {
+		return fail(err)
+	}
+	return &signingKey{mac: *mac}
 }
 
 // decodePrivate reads the seed and the public key that follow "whsk_".
@@ -173,7 +176,7 @@ func (standardSigner) Sign(h http.Header, m Message, secrets []Secret) error {
 			w.out = base64.StdEncoding.AppendEncode(w.out, ed25519.Sign(k.private, w.message))
 			continue
 		}
-		if err := w.appendMAC(k.mac, w.message[:head], m.Body); err != nil {
+		if err := w.appendMAC(&k.mac, w.message[:head], m.Body); err != nil {
 			return err
 		}
 	}
