@@ -306,7 +306,6 @@ func badKey(s string) string {
 
 // receipt says what the result of an append means to its caller. named says that the caller chose the ID.
 func (g *Gateway) receipt(ctx context.Context, ev *Event, r *store.AppendResult, named bool) (Receipt, error) {
-	limit := (*LimitError)(nil)
 	switch {
 	case r.Err == nil && r.Repeated && named:
 		return g.repeated(ctx, ev)
@@ -318,7 +317,7 @@ func (g *Gateway) receipt(ctx context.Context, ev *Event, r *store.AppendResult,
 		return Receipt{ID: r.ID}, fmt.Errorf("%w: the idempotency key was used for event %s with other content", ErrConflict, r.ID)
 	}
 	err := r.Err
-	if errors.As(err, &limit) {
+	if errors.As(err, new(*LimitError)) {
 		err = fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
 	if named || errors.Is(err, ErrUnknownOutcome) {

@@ -20,7 +20,8 @@ type Batch struct {
 // Append adds an event with its deliveries: both or neither.
 type Append struct {
 	// Event is the event to add. Its ID must not be zero. If the ID is known already, nothing is added and the result says
-	// Repeated: that is how a publish of unknown outcome is made certain. Nil adds deliveries to an event that is there.
+	// Repeated: that is how a publish of unknown outcome is made certain. An ID that an event of another tenant has may be
+	// ErrConflict instead. Nil adds deliveries to an event that is there.
 	Event *Event
 
 	// To is the event that Deliveries belong to where Event is nil.
@@ -64,11 +65,11 @@ type Op uint8
 
 // The first five need the lease (ID and Gen of a claim), the others must come without one (Gen 0).
 const (
-	OpDone    Op = iota + 1 // finished: delivered, or nothing to do
+	OpDone    Op = iota + 1 // finished: delivered, or nothing to do; counts if it has an Attempt
 	OpRetry                 // failed: due again after After; counts
 	OpDead                  // failed for good: a dead letter; counts
 	OpRelease               // not tried: due again after After; counts nothing
-	OpExtend                // still at it: the lease ends After from now
+	OpExtend                // still at it: the lease ends After from now; leaves Abandoned as it is
 
 	OpCancel // not wanted any more; from Pending or Dead
 	OpHurry  // try it now; from Pending or Dead
@@ -85,7 +86,8 @@ func (o Op) String() string {
 	return opNames[0]
 }
 
-// Settle is the outcome of a claimed delivery, or an operator's wish for an unclaimed one.
+// Settle is the outcome of a claimed delivery, or an operator's wish for an unclaimed one. A lease has one outcome: every
+// settle after it (but for the same one again, which may get its first answer) is ErrLeaseLost.
 type Settle struct {
 	ID  DeliveryID
 	Gen uint64
@@ -96,7 +98,8 @@ type Settle struct {
 
 	After time.Duration
 
-	// Attempt, if not nil, is recorded in the same commit, also when the lease is lost (then as Late).
+	// Attempt, if not nil, is recorded in the same commit, also when the lease is lost (then as Late). A lease makes one
+	// attempt: of a second one for the same lease a store may record nothing.
 	Attempt *Attempt
 
 	// Block, with OpDead and OpExpire, keeps the delivery's lane shut until somebody hurries or cancels it.

@@ -26,9 +26,9 @@ type Store interface {
 	// costs nothing for destinations that are held.
 	//
 	// When nothing is due the result is empty, not an error. A lease that ends without a settle makes the delivery due
-	// again and counts as abandoned; the fifth in a row makes it a dead letter with the reason "poison". What was leased at
-	// each of the last two crashes may be handed out one at a time, so that whatever kills the process is found out and
-	// its neighbours are not blamed.
+	// again and counts as abandoned; the fifth in a row makes it a dead letter with the reason "poison", at the latest when
+	// it would be handed out once more. What was leased at each of the last two crashes may be handed out one at a time, so
+	// that whatever kills the process is found out and its neighbours are not blamed.
 	Claim(ctx context.Context, r ClaimRequest) (*ClaimResult, error)
 
 	// Prune forgets what the request allows, a bounded piece per call, without stalling commits.
