@@ -65,7 +65,7 @@ func TestAttemptContextIsLikeTheStandardOne(t *testing.T) {
 		},
 		"Value": func(ctx context.Context) func() string { return func() string { return fmt.Sprint(ctx.Value(key{})) } },
 		"Deadline": func(ctx context.Context) func() string {
-			return func() string { at, ok := ctx.Deadline(); return fmt.Sprint(at.Sub(time.Now()) < time.Hour, ok) }
+			return func() string { at, ok := ctx.Deadline(); return fmt.Sprint(time.Until(at) < time.Hour, ok) }
 		},
 	}
 	for endName, end := range ends {

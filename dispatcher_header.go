@@ -7,14 +7,21 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+
+	"github.com/hookgate/hookgate/internal/http1"
 )
 
-// connectionHeaders belong to the connection and the framing of a message. Setting one would let a tenant end a message
-// early, reach another virtual host, or leave a connection in a state that the next request pays for.
-var connectionHeaders = map[string]bool{
-	"Host": true, "Content-Length": true, "Transfer-Encoding": true, "Trailer": true, "Te": true, "Expect": true,
-	"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Upgrade": true, "Http2-Settings": true,
-	"Proxy-Authorization": true, "Proxy-Authenticate": true,
+// isConnectionHeader reports whether a header belongs to the connection and the framing of a message. Setting one would
+// let a tenant end a message early, reach another virtual host, or leave a connection in a state that the next request
+// pays for.
+func isConnectionHeader(canonical string) bool {
+	switch canonical {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Te", "Expect",
+		"Connection", "Proxy-Connection", "Keep-Alive", "Upgrade", "Http2-Settings",
+		"Proxy-Authorization", "Proxy-Authenticate":
+		return true
+	}
+	return false
 }
 
 // signatureHeaders are set by signers. Those of a signer with other names win over an endpoint's by being set last.
@@ -33,7 +40,7 @@ func checkHeader(name, value string) error {
 		return errors.New("a header's name is made of letters, digits and !#$%&'*+-.^_`|~, 128 at the most")
 	}
 	canonical := textproto.CanonicalMIMEHeaderKey(name)
-	if connectionHeaders[canonical] {
+	if isConnectionHeader(canonical) {
 		return fmt.Errorf("the header %s cannot be set: it belongs to the connection", canonical)
 	}
 	if signatureHeaders[canonical] {
@@ -72,17 +79,14 @@ func isFieldValue(s string) bool {
 }
 
 // finishHeader is the last look at a request's header, whoever put it together: what would break the message is an error,
-// what belongs to the connection is left out, and what every request has is added.
-func finishHeader(r *Request) error {
-	if r.Header == nil {
-		r.Header = make(map[string][]string, 8)
-	}
+// what belongs to the connection is left out, and what every request has is added to out.
+func finishHeader(r *Request, out *http1.Request) error {
 	for name, values := range r.Header {
 		if !isToken(name) {
 			return errors.New("a header of the request has a name that cannot be sent")
 		}
 		// CanonicalMIMEHeaderKey allocates nothing for a name that has that form already.
-		if connectionHeaders[textproto.CanonicalMIMEHeaderKey(name)] {
+		if isConnectionHeader(textproto.CanonicalMIMEHeaderKey(name)) {
 			delete(r.Header, name)
 			continue
 		}
@@ -93,19 +97,20 @@ func finishHeader(r *Request) error {
 		}
 	}
 	if _, ok := r.Header["User-Agent"]; !ok {
-		r.Header["User-Agent"] = userAgent()
+		out.UserAgent = userAgent()
 	}
-	if _, ok := r.Header["Content-Type"]; !ok && r.Event != nil && r.Event.ContentType != "" {
+	if _, ok := r.Header["Content-Type"]; !ok && r.Event != nil {
 		if !isFieldValue(r.Event.ContentType) {
 			return errors.New("the event's content type holds a control character")
 		}
-		r.Header["Content-Type"] = []string{r.Event.ContentType}
+		out.ContentType = r.Event.ContentType
 	}
+	out.Header = r.Header
 	return nil
 }
 
 // userAgent names the program and its version, as it was built.
-var userAgent = sync.OnceValue(func() []string {
+var userAgent = sync.OnceValue(func() string {
 	const path = "github.com/hookgate/hookgate"
 	version := "dev"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -116,5 +121,5 @@ var userAgent = sync.OnceValue(func() []string {
 			}
 		}
 	}
-	return []string{"hookgate/" + version}
+	return "hookgate/" + version
 })

@@ -72,10 +72,13 @@ func NewHTTPDispatcher(c *Config) *HTTPDispatcher {
 	if c == nil {
 		c = &Config{}
 	}
-	return newHTTPDispatcher(c, newGuard(c), nil)
+	d := newHTTPDispatcher(c, newGuard(c), nil)
+	d.client.Headers = nil // all: who wraps it may look at any
+	return d
 }
 
-// newHTTPDispatcher takes the guard that the gateway also offers to others, and the roots to trust (nil: the system's).
+// newHTTPDispatcher takes the guard that the gateway also offers to others, and the roots to trust (nil: the system's). Of
+// an answer's headers it keeps those that the gateway itself looks at.
 func newHTTPDispatcher(c *Config, g *guard, roots *x509.CertPool) *HTTPDispatcher {
 	workers := c.Workers
 	if workers <= 0 {
@@ -100,6 +103,7 @@ func newHTTPDispatcher(c *Config, g *guard, roots *x509.CertPool) *HTTPDispatche
 	d.client = &http1.Client{
 		Dial:           d.dialPlain,
 		DialTLS:        d.dialTLS,
+		Headers:        []string{"Retry-After"},
 		MaxHeader:      maxResponseHeader,
 		MaxBody:        max(keep, 0),
 		MaxDrain:       maxDrain,
@@ -139,19 +143,17 @@ func (d *HTTPDispatcher) Dispatch(ctx context.Context, r *Request) (*Response, e
 			defer cancel()
 		}
 	}
-	if err := finishHeader(r); err != nil {
+	out := http1.Request{TLS: p.tls, Addr: p.addr, Method: http.MethodPost, Target: p.target, Host: p.host, Body: r.Body}
+	if err := finishHeader(r, &out); err != nil {
 		return nil, &DispatchError{Class: classProtocol, Err: err}
 	}
-	method := http.MethodPost
-	if r.Method != "" && r.Method != method {
+	if r.Method != "" && r.Method != out.Method {
 		if !isToken(r.Method) || r.Method == http.MethodConnect {
 			return nil, &DispatchError{Class: classProtocol, Err: errors.New("the request's method cannot be sent")}
 		}
-		method = r.Method
+		out.Method = r.Method
 	}
-	res, err := d.client.Do(ctx, &http1.Request{
-		TLS: p.tls, Addr: p.addr, Method: method, Target: p.target, Host: p.host, Header: r.Header, Body: r.Body,
-	})
+	res, err := d.client.Do(ctx, &out)
 	if err != nil {
 		return nil, d.failure(ctx, err)
 	}

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -129,6 +131,60 @@ func TestDispatchSendsTheBytesItWasGiven(t *testing.T) {
 	}
 	if s.header.Get("Webhook-Id") != "msg_1" || !strings.HasPrefix(s.header.Get("User-Agent"), "hookgate/") {
 		t.Errorf("headers %v", s.header)
+	}
+}
+
+func TestDispatchAddsOnlyWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	got := make(chan http.Header, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header }))
+	t.Cleanup(srv.Close)
+	d := newTestDispatcher(t, Config{})
+	for name, c := range map[string]struct {
+		header      http.Header
+		event       *Event
+		agent, kind []string
+	}{
+		"all":       {nil, &Event{ContentType: "text/csv"}, []string{userAgent()}, []string{"text/csv"}},
+		"nothing":   {http.Header{"Content-Type": {"a/b"}, "User-Agent": {"me"}}, &Event{ContentType: "text/csv"}, []string{"me"}, []string{"a/b"}},
+		"no type":   {http.Header{}, &Event{}, []string{userAgent()}, nil},
+		"no event":  {http.Header{}, nil, []string{userAgent()}, nil},
+		"left out":  {http.Header{"Content-Type": nil}, &Event{ContentType: "text/csv"}, []string{userAgent()}, nil},
+		"two types": {http.Header{"Content-Type": {"a/b", "c/d"}}, &Event{}, []string{userAgent()}, []string{"a/b", "c/d"}},
+	} {
+		r := post(srv.URL, "{}")
+		r.Header, r.Event = c.header, c.event
+		if _, err := d.Dispatch(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if h := <-got; !slices.Equal(h["User-Agent"], c.agent) || !slices.Equal(h["Content-Type"], c.kind) {
+			t.Errorf("%s: %v", name, h)
+		}
+	}
+}
+
+// What the gateway's own dispatcher reads of an answer is enough for its judge: a change there may need one here.
+func TestTheGatewaysDispatcherKeepsRetryAfter(t *testing.T) {
+	t.Parallel()
+	addr, _ := serveRaw(t, func(c *net.TCPConn, _ *http.Request) {
+		fmt.Fprint(c, "HTTP/1.1 429 Slow\r\nretry-after: 7\r\nX-Other: x\r\nContent-Length: 0\r\n\r\n")
+	})
+	config := &Config{AllowPrivate: loopback}
+	for _, c := range []struct {
+		d    *HTTPDispatcher
+		want http.Header
+	}{
+		{newHTTPDispatcher(config, newGuard(config), nil), http.Header{"Retry-After": {"7"}}},
+		{NewHTTPDispatcher(config), http.Header{"Retry-After": {"7"}, "X-Other": {"x"}, "Content-Length": {"0"}}},
+	} {
+		defer c.d.Close()
+		res, err := c.d.Dispatch(t.Context(), post("http://"+addr, "{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !maps.EqualFunc(res.Header, c.want, slices.Equal) {
+			t.Errorf("got %v, want %v", res.Header, c.want)
+		}
 	}
 }
 
@@ -413,7 +469,9 @@ func TestDispatchEscapesWhatWouldEndTheRequestLine(t *testing.T) {
 // BenchmarkDispatch and BenchmarkBarePost belong together: the dispatcher should cost hardly more than a plain loop.
 func BenchmarkDispatch(b *testing.B) {
 	addr := benchReceiver(b)
-	d := newTestDispatcher(b, Config{})
+	config := &Config{AllowPrivate: loopback}
+	d := newHTTPDispatcher(config, newGuard(config), nil) // the gateway's own
+	b.Cleanup(func() { d.Close() })
 	body := strings.Repeat("x", 1024)
 	b.ReportAllocs()
 	for b.Loop() {

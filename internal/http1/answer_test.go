@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"reflect"
 	"strings"
@@ -83,16 +84,21 @@ var otherAnswers = map[string]string{
 }
 
 // checkPlain holds a plain answer against what net/http makes of the same bytes.
-func checkPlain(t *testing.T, raw []byte) (plain bool) {
+func checkPlain(t *testing.T, raw []byte) bool {
 	t.Helper()
 	before := bytes.Clone(raw)
-	a, n, ok := plainAnswer(raw)
+	var p plain
+	ok := p.read(raw, nil)
 	if !bytes.Equal(raw, before) {
 		t.Fatalf("the bytes were changed: %q", raw)
+	}
+	if p.read(raw, nil) != ok {
+		t.Fatalf("%q was plain only once", raw)
 	}
 	if !ok {
 		return false
 	}
+	a, n := answer{status: p.status, header: p.header(), length: p.length}, len(p.head)
 	whole := bufio.NewReaderSize(bytes.NewReader(raw), 1<<20)
 	res, err := http.ReadResponse(whole, posted)
 	if err != nil {
@@ -137,8 +143,92 @@ func TestWhateverIsNotPlainIsLeftToNetHTTP(t *testing.T) {
 
 func TestPlainAnswersTakeFewAllocations(t *testing.T) {
 	raw := []byte(plainAnswers["usual"])
-	if n := testing.AllocsPerRun(100, func() { plainAnswer(raw) }); n > 4 {
-		t.Errorf("%v allocations: one for all text, one for all values, two for the map", n)
+	other := bytes.Replace(raw, []byte(":00 GMT"), []byte(":01 GMT"), 1)
+	var p plain
+	for _, c := range []struct {
+		name   string
+		second []byte
+		wanted []string
+		want   float64
+	}{
+		{"the same head", raw, nil, 2 * 3},  // one for all values, two for the map
+		{"another head", other, nil, 2 * 4}, // one for all text
+		{"nothing wanted, the same head", raw, []string{}, 0},
+		{"nothing wanted, another head", other, []string{}, 2 * 1},
+	} {
+		p.head = ""
+		n := testing.AllocsPerRun(100, func() {
+			p.read(raw, c.wanted)
+			p.header()
+			p.read(c.second, c.wanted)
+			p.header()
+		})
+		if n > c.want {
+			t.Errorf("%s: %v allocations for two answers, want %v", c.name, n, c.want)
+		}
+	}
+}
+
+func TestAHeadThatComesAgainIsReadOnce(t *testing.T) {
+	t.Parallel()
+	const first, longer, other = "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 0\r\nC: d\r\n\r\n", "HTTP/1.1 503 No\r\nA: c\r\nContent-Length: 3\r\n\r\n"
+	var p plain
+	for i, c := range []struct {
+		raw    string
+		ok     bool
+		status int
+		length int64
+		header http.Header
+	}{
+		{first, true, 200, 0, http.Header{"A": {"b"}, "Content-Length": {"0"}}},
+		{first, true, 200, 0, http.Header{"A": {"b"}, "Content-Length": {"0"}}},
+		{first[:len(first)-2], false, 0, 0, nil}, // a part of it
+		{first + "rest", true, 200, 0, http.Header{"A": {"b"}, "Content-Length": {"0"}}},
+		{longer, true, 200, 0, http.Header{"A": {"b"}, "C": {"d"}, "Content-Length": {"0"}}},
+		{other + "abc", true, 503, 3, http.Header{"A": {"c"}, "Content-Length": {"3"}}},
+		{"HTTP/1.1 503 No\r\nA: c\r\n\r\n", false, 0, 0, nil},
+		{other, true, 503, 3, http.Header{"A": {"c"}, "Content-Length": {"3"}}},
+		{first, true, 200, 0, http.Header{"A": {"b"}, "Content-Length": {"0"}}},
+	} {
+		if ok := p.read([]byte(c.raw), nil); ok != c.ok {
+			t.Fatalf("%d: plain: %v", i, ok)
+		}
+		if !c.ok {
+			continue
+		}
+		h := p.header()
+		if p.status != c.status || p.length != c.length || !reflect.DeepEqual(h, c.header) {
+			t.Errorf("%d: %d, %d bytes, %v", i, p.status, p.length, h)
+		}
+		h["A"][0] = "changed by the caller"
+		h.Add("Content-Length", "another")
+		h.Set("X", "y")
+	}
+}
+
+func TestOnlyTheHeadersThatAreWantedAreKept(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *net.TCPConn, _ *http.Request, _ []byte) bool {
+		io.WriteString(c, "HTTP/1.1 503 No\r\nA: b\r\nretry-after: 7\r\nRetry-After: 8\r\nContent-Length: 0\r\n\r\n")
+		return true
+	})
+	for _, c := range []struct {
+		wanted []string
+		want   http.Header
+	}{
+		{nil, http.Header{"A": {"b"}, "Retry-After": {"7", "8"}, "Content-Length": {"0"}}},
+		{[]string{"Retry-After"}, http.Header{"Retry-After": {"7", "8"}}},
+		{[]string{"Date"}, nil},
+	} {
+		client := newClient(t)
+		client.Headers = c.wanted
+		for range 2 {
+			if res := do(t, client, s.post("{}")); res.Status != 503 || !reflect.DeepEqual(res.Header, c.want) {
+				t.Errorf("%v: got %d %v", c.wanted, res.Status, res.Header)
+			}
+		}
+		client.Close()
 	}
 }
 

@@ -49,6 +49,10 @@ type Client struct {
 	Dial    DialFunc // for http
 	DialTLS DialFunc // for https; answers a connection whose handshake is done
 
+	// Headers names, in their canonical form, those of an answer that somebody will read; others may be missing. It saves
+	// work where answers are read for little more than their status. Nil: all.
+	Headers []string
+
 	MaxHeader      int           // bytes of all headers of an answer, interim answers included
 	MaxBody        int           // bytes of a body that are kept
 	MaxDrain       int           // bytes beyond those that are read so that the connection can be used again
@@ -70,6 +74,9 @@ type Request struct {
 	Host   string
 	Header map[string][]string // without Host, Content-Length and whatever else belongs to the connection
 	Body   []byte
+
+	UserAgent   string // added to what Header holds, unless it is empty
+	ContentType string // the same
 }
 
 // Response is what came back.
@@ -136,7 +143,7 @@ func (c *Client) exchange(ctx context.Context, cn *conn, r *Request) (res *Respo
 	}()
 
 	beside, werr := cn.write(ctx, r)
-	a, silent, err := cn.readAnswer(c.MaxHeader, r.Method)
+	a, silent, err := cn.readAnswer(c, r.Method)
 	if err != nil {
 		cn.abort()
 		if beside != nil {
@@ -169,21 +176,24 @@ func appendHead(b []byte, r *Request) []byte {
 	b = append(b, r.Host...)
 	b = append(b, "\r\n"...)
 
-	var space [24]string
-	names := space[:0]
-	for name := range r.Header {
-		names = append(names, name)
-		for i := len(names) - 1; i > 0 && names[i] < names[i-1]; i-- {
-			names[i], names[i-1] = names[i-1], names[i]
+	var space [16]field
+	fields := space[:0]
+	for name, values := range r.Header {
+		for _, v := range values {
+			fields = insert(fields, field{name, v})
 		}
 	}
-	for _, name := range names {
-		for _, v := range r.Header[name] {
-			b = append(b, name...)
-			b = append(b, ": "...)
-			b = append(b, v...)
-			b = append(b, "\r\n"...)
-		}
+	if r.UserAgent != "" {
+		fields = insert(fields, field{"User-Agent", r.UserAgent})
+	}
+	if r.ContentType != "" {
+		fields = insert(fields, field{"Content-Type", r.ContentType})
+	}
+	for _, f := range fields {
+		b = append(b, f.name...)
+		b = append(b, ": "...)
+		b = append(b, f.value...)
+		b = append(b, "\r\n"...)
 	}
 	if len(r.Body) > 0 || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		b = append(b, "Content-Length: "...)
@@ -191,4 +201,13 @@ func appendHead(b []byte, r *Request) []byte {
 		b = append(b, "\r\n"...)
 	}
 	return append(b, "\r\n"...)
+}
+
+// insert keeps fields in the order of their names, and those of one name in the order in which they came.
+func insert(fields []field, f field) []field {
+	fields = append(fields, f)
+	for i := len(fields) - 1; i > 0 && fields[i].name < fields[i-1].name; i-- {
+		fields[i], fields[i-1] = fields[i-1], fields[i]
+	}
+	return fields
 }

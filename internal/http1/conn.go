@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -31,17 +32,25 @@ type conn struct {
 	abort func() // ends reads and writes; for good, as far as this package is concerned
 	peek  func() pending
 
-	timer *time.Timer // calls listen when the patience is over
+	mu      sync.Mutex      // of the next five
+	timer   *time.Timer     // calls listen when the patience is over
+	rings   time.Time       // when it will; zero: it is not set
+	ctx     context.Context // of the request that is under way; nil: none is
+	stop    func() bool     // ends the listening; nil: nobody listens
+	waiting waiting         // for send
 
-	mu   sync.Mutex      // of the next two
-	ctx  context.Context // of the request that is under way; nil: none is
-	stop func() bool     // ends the listening; nil: nobody listens
+	socket syscall.RawConn    // to wait for it; nil: this cannot be done
+	step   func(uintptr) bool // sendStep
+	out    *[]byte            // what send has not written yet
+	outErr error              // why it was not
 
+	plain plain // the last plain head
 	left  int   // bytes that may still be read before the headers end; negative: no limit
 	exact exact // the body, if its length is known
 	timed bool  // a read deadline is set for the body
 
 	idleAt     time.Time
+	host       *host // that it is idle in
 	prev, next *conn // in the list of idle connections
 }
 
@@ -49,49 +58,128 @@ func newConn(nc net.Conn, key hostKey) *conn {
 	c := &conn{nc: nc, key: key, peek: peeker(nc), left: -1}
 	c.abort = func() { nc.SetDeadline(longAgo) }
 	c.br = bufio.NewReaderSize(c, readBuffer)
+	if tc, ok := nc.(*net.TCPConn); ok && canWait {
+		if socket, err := tc.SyscallConn(); err == nil {
+			c.socket, c.step = socket, c.sendStep
+		}
+	}
 	return c
 }
 
-func (c *conn) close() { c.nc.Close() }
+func (c *conn) close() {
+	c.nc.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
 
 // begin takes the context that ends reads and writes from here on.
 //
-// To hear a context end costs more than to read an answer, and most answers come soon. So a timer runs first, which costs
-// next to nothing, and only when it is over the context is listened to.
+// To hear a context end costs more than to read an answer, and most answers come soon. So a timer runs first, and only when
+// it is over the context is listened to. It is not stopped with the request: the next one finds it running, and is listened
+// to a little earlier than it had to be.
 func (c *conn) begin(ctx context.Context) {
+	deadline, limited := ctx.Deadline()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.ctx = ctx
-	c.mu.Unlock()
-	wait := patience
-	if d, ok := ctx.Deadline(); ok {
-		wait = min(wait, time.Until(d))
+	if !c.rings.IsZero() && !(limited && deadline.Before(c.rings)) {
+		return
 	}
-	if c.timer == nil {
+	now := time.Now()
+	c.rings = now.Add(patience)
+	if limited && deadline.Before(c.rings) {
+		c.rings = deadline
+	}
+	if wait := c.rings.Sub(now); c.timer == nil {
 		c.timer = time.AfterFunc(wait, c.listen)
 	} else {
 		c.timer.Reset(wait)
 	}
 }
 
-// listen has the connection aborted when the context of the request that is under way ends. A timer that was stopped too
-// late may call it for the next request: no harm, it is listened to a little early.
+// listen has the connection aborted when the context of the request that is under way ends. A timer that could not be
+// reset in time may call it too early: no harm.
 func (c *conn) listen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ctx != nil && c.stop == nil {
-		c.stop = context.AfterFunc(c.ctx, c.abort)
+	c.rings = time.Time{}
+	if c.ctx == nil || c.stop != nil {
+		return
+	}
+	c.stop = context.AfterFunc(c.ctx, c.abort)
+	if c.waiting == yes {
+		c.waiting = cutShort
+		c.nc.SetReadDeadline(longAgo)
 	}
 }
 
 // end forgets the context. It reports whether the connection is as it was: if abort has begun, it may end the reads of
 // whoever has the connection next.
 func (c *conn) end() bool {
-	c.timer.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	calm := c.stop == nil || c.stop()
 	c.ctx, c.stop = nil, nil
 	return calm
+}
+
+// waiting is whether send waits.
+type waiting uint8
+
+const (
+	no waiting = iota
+	yes
+	cutShort // its wait is over: the read deadline has passed, and must be taken away
+)
+
+// send writes what is in the buffer and gives it back. Then it waits until something can be read, where it is able to. A
+// read that comes first, finds nothing and waits then is one more call to the system: a few percent of a request's cost.
+//
+// The system tells of each arrival once. So the wait is begun first, and the writing happens inside of it: an answer cannot
+// be missed. What came before is missed, however: the end of a connection that was just taken for usable. Mostly it will
+// be told again, because whoever has closed a connection resets it when more arrives. For the rest, the wait is cut short
+// when the patience is over, and the read that follows sees what there is.
+func (c *conn) send(ctx context.Context, buf *[]byte) error {
+	c.out = buf
+	if c.socket == nil {
+		c.sendStep(0)
+		return c.outErr
+	}
+	c.setWaiting(yes)
+	c.socket.Read(c.step) // it fails if the deadline has passed; then the next read does, too
+	if c.setWaiting(no) == cutShort {
+		c.nc.SetReadDeadline(time.Time{})
+		if ctx.Err() != nil {
+			c.abort() // it may have come before the new deadline
+		}
+	}
+	if c.out != nil {
+		c.sendStep(0) // the deadline had passed before the wait began
+	}
+	return c.outErr
+}
+
+// sendStep is called when the wait has begun, and when something came. It reports whether the wait is over.
+func (c *conn) sendStep(uintptr) bool {
+	if c.out == nil {
+		return true
+	}
+	_, c.outErr = c.nc.Write(*c.out)
+	release(c.out)
+	c.out = nil
+	return c.outErr != nil
+}
+
+// setWaiting says whether send waits from here on, and answers what held before.
+func (c *conn) setWaiting(w waiting) waiting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.waiting
+	c.waiting = w
+	return before
 }
 
 // Read reads from the connection within the limit for headers. It is for the buffer.
@@ -140,37 +228,36 @@ func (w *writing) finished() bool {
 // write sends the request: the body together with the head if it is small, and beside the caller if it is large.
 func (c *conn) write(ctx context.Context, r *Request) (beside *writing, err error) {
 	buf := buffers.Get().(*[]byte)
-	b := appendHead((*buf)[:0], r)
-	if len(r.Body) <= inlineBody {
-		b = append(b, r.Body...)
-		if _, err = c.nc.Write(b); err != nil {
-			// An answer may have come before the receiver stopped reading, but do not wait for one.
-			c.nc.SetReadDeadline(time.Now().Add(afterFailedWrite))
-			if ctx.Err() != nil {
-				c.abort() // it may have come before the new deadline
-			}
-		}
-		release(buf, b)
-		return nil, err
+	*buf = appendHead((*buf)[:0], r)
+	if len(r.Body) > inlineBody {
+		return c.writeBeside(buf, r.Body), nil
 	}
-	return c.writeBeside(buf, b, r.Body), nil
+	*buf = append(*buf, r.Body...)
+	if err = c.send(ctx, buf); err != nil {
+		// An answer may have come before the receiver stopped reading, but do not wait for one.
+		c.nc.SetReadDeadline(time.Now().Add(afterFailedWrite))
+		if ctx.Err() != nil {
+			c.abort() // it may have come before the new deadline
+		}
+	}
+	return nil, err
 }
 
-func (c *conn) writeBeside(buf *[]byte, head, body []byte) *writing {
+func (c *conn) writeBeside(head *[]byte, body []byte) *writing {
 	w := &writing{done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		if _, w.err = c.nc.Write(head); w.err == nil {
+		if _, w.err = c.nc.Write(*head); w.err == nil {
 			_, w.err = c.nc.Write(body)
 		}
-		release(buf, head)
+		release(head)
 	}()
 	return w
 }
 
-func release(buf *[]byte, b []byte) {
-	clear(b) // it held a signature, and perhaps an Authorization header
-	*buf = b[:0]
+func release(buf *[]byte) {
+	clear(*buf) // it held a signature, and perhaps an Authorization header
+	*buf = (*buf)[:0]
 	buffers.Put(buf)
 }
 
@@ -178,16 +265,17 @@ func release(buf *[]byte, b []byte) {
 var posted = &http.Request{Method: http.MethodPost}
 
 // readAnswer reads up to the end of the headers. silent: not one byte came.
-func (c *conn) readAnswer(limit int, method string) (a answer, silent bool, err error) {
-	c.left = limit
+func (c *conn) readAnswer(client *Client, method string) (a answer, silent bool, err error) {
+	c.left = client.MaxHeader
 	defer func() { c.left = -1 }()
 	if _, err := c.br.Peek(1); err != nil {
 		return a, true, err
 	}
 	if method != http.MethodHead {
 		b, _ := c.br.Peek(c.br.Buffered())
-		if a, n, ok := plainAnswer(b); ok {
-			c.br.Discard(n)
+		if p := &c.plain; p.read(b, client.Headers) {
+			c.br.Discard(len(p.head))
+			a = answer{status: p.status, header: p.header(), length: p.length}
 			if a.length > 0 {
 				c.exact = exact{c.br, a.length}
 				a.body = &c.exact

@@ -1,12 +1,16 @@
 package http1
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,5 +147,193 @@ func TestABusyConnectionIsNotLookedAt(t *testing.T) {
 	}
 	if n := s.conns.Load(); n != 1 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+func TestATimerThatRunsServesTheNextRequestsToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mute atomic.Bool
+		c := &Client{MaxHeader: 1 << 10, MaxIdle: 1, MaxIdlePerHost: 1}
+		defer c.Close()
+		c.Dial = func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			go func() {
+				defer there.Close()
+				for in := bufio.NewReader(there); ; {
+					if _, err := http.ReadRequest(in); err != nil {
+						return
+					}
+					if !mute.Load() {
+						io.WriteString(there, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+					}
+				}
+			}()
+			return here, nil
+		}
+		r := &Request{Addr: "a:1", Method: "POST", Target: "/", Host: "a"}
+		quick := func() {
+			mute.Store(false)
+			for range 10 {
+				do(t, c, r)
+				time.Sleep(patience / 5)
+			}
+			mute.Store(true)
+		}
+		quick()
+		for i, step := range []struct{ deadline, cancel, atMost time.Duration }{
+			{time.Hour, patience / 25, patience},
+			{time.Hour, 3 * patience, 3 * patience},
+			{patience / 25, time.Hour, patience / 25},
+			{4 * patience, time.Hour, 4 * patience},
+		} {
+			quick()
+			ctx, cancel := context.WithTimeout(t.Context(), step.deadline)
+			stop := time.AfterFunc(step.cancel, cancel)
+			start := time.Now()
+			_, err := c.Do(ctx, r)
+			if took := time.Since(start); err == nil || took > step.atMost {
+				t.Errorf("%d: %v after %v", i, err, took)
+			}
+			stop.Stop()
+			cancel()
+		}
+		quick()
+		time.Sleep(2 * patience)
+		idle := c.idle.root.next
+		idle.mu.Lock()
+		defer idle.mu.Unlock()
+		if !idle.rings.IsZero() || idle.timer.Stop() {
+			t.Error("the timer of an idle connection goes on")
+		}
+	})
+}
+
+// kept makes a request, and answers the connection that was kept. The next requests will take it for usable.
+func kept(t *testing.T, c *Client, s *server) *conn {
+	t.Helper()
+	do(t, c, s.post("{}"))
+	if c.idleConns() != 1 {
+		t.Fatal("the connection was not kept")
+	}
+	idle := c.idle.root.next
+	idle.idleAt = time.Now().Add(time.Hour)
+	return idle
+}
+
+func TestAnEndThatCameBeforeTheWaitIsFound(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *net.TCPConn, _ *http.Request, _ []byte) bool {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		c.CloseWrite()
+		io.Copy(io.Discard, c) // nothing will tell the client again
+		return false
+	})
+	c := newClient(t)
+	idle := kept(t, c, s)
+	if idle.peek() == unknown {
+		t.Skip("nothing can be told about idle connections on this system")
+	}
+	for idle.peek() != something {
+		runtime.Gosched()
+	}
+	start := time.Now()
+	if res := do(t, c, s.post("{}")); res.Status != 200 || s.conns.Load() != 2 || time.Since(start) > 10*time.Second {
+		t.Errorf("got %+v on %d connections after %v", res, s.conns.Load(), time.Since(start))
+	}
+	c.Close()
+}
+
+func TestAWaitThatIsCutShortGoesOn(t *testing.T) {
+	t.Parallel()
+	var idle *conn
+	s := serve(t, func(c *net.TCPConn, _ *http.Request, body []byte) bool {
+		if string(body) == "slow" {
+			idle.listen() // the patience is over
+			for waits := cutShort; waits == cutShort; runtime.Gosched() {
+				idle.mu.Lock()
+				waits = idle.waiting
+				idle.mu.Unlock()
+			}
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		return true
+	})
+	c := newClient(t)
+	idle = kept(t, c, s)
+	for _, body := range []string{"slow", "", "slow", "slow", ""} {
+		do(t, c, s.post(body))
+	}
+	if n := s.conns.Load(); n != 1 || c.idleConns() != 1 {
+		t.Errorf("%d connections, %d idle", n, c.idleConns())
+	}
+}
+
+// eventful is a socket where something happens before a wait, or instead of it.
+type eventful struct {
+	syscall.RawConn
+	before, instead func()
+}
+
+func (e eventful) Read(f func(uintptr) bool) error {
+	if e.instead == nil {
+		e.before()
+		return e.RawConn.Read(f)
+	}
+	f(0)
+	e.instead()
+	return errDeadline
+}
+
+func TestWhatHappensAroundTheWaitIsSeen(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		happens func(c *conn, cancel func())
+		instead bool
+		failed  bool
+		conns   int64
+	}{
+		{"the patience is over", func(c *conn, _ func()) { c.listen() }, false, false, 1},
+		{"the context ends", func(c *conn, cancel func()) { cancel(); c.listen() }, false, true, 1},
+		{"the context ends after the patience", func(c *conn, cancel func()) { c.listen(); cancel() }, false, true, 1},
+		{"the connection is aborted", func(c *conn, _ func()) { c.abort() }, false, false, 2},
+		{"the connection is closed", func(c *conn, _ func()) { c.nc.Close() }, false, false, 2},
+		{"aborted when the wait was cut short", func(c *conn, cancel func()) {
+			aborted, abort := make(chan struct{}, 9), c.abort
+			c.abort = func() { abort(); aborted <- struct{}{} }
+			c.listen()
+			cancel()
+			<-aborted
+		}, true, true, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, func(tc *net.TCPConn, _ *http.Request, body []byte) bool {
+				if c.failed && string(body) == "last" {
+					io.Copy(io.Discard, tc)
+					return false
+				}
+				io.WriteString(tc, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				return true
+			})
+			client := newClient(t)
+			idle := kept(t, client, s)
+			if idle.socket == nil {
+				t.Skip("nobody waits on this system")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+			defer cancel()
+			e := eventful{RawConn: idle.socket, before: func() { c.happens(idle, cancel) }}
+			if c.instead {
+				e.instead = e.before
+			}
+			idle.socket = e
+			start := time.Now()
+			_, err := client.Do(ctx, s.post("last"))
+			if took := time.Since(start); (err != nil) != c.failed || s.conns.Load() != c.conns || took > 10*time.Second {
+				t.Errorf("%v on %d connections after %v", err, s.conns.Load(), took)
+			}
+		})
 	}
 }

@@ -90,8 +90,8 @@ func (c *Client) idleConns() int {
 		n++
 	}
 	stacks := 0
-	for _, s := range c.idle.hosts {
-		stacks += len(s)
+	for _, h := range c.idle.hosts {
+		stacks += len(h.stack)
 	}
 	if n != c.idle.count || n != stacks {
 		panic(fmt.Sprintf("the pool counts %d, lists %d and stacks %d", c.idle.count, n, stacks))
@@ -419,7 +419,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 			to(addr)
 		}
 		synctest.Wait()
-		if n := c.idleConns(); n != 3 || p.closed.Load() != 3 || len(c.idle.hosts[hostKey{addr: "a:1"}]) != 0 {
+		if n := c.idleConns(); n != 3 || p.closed.Load() != 3 || c.idle.hosts[hostKey{addr: "a:1"}].count() != 0 {
 			t.Errorf("%d idle, %d closed", n, p.closed.Load())
 		}
 		c.CloseIdle()

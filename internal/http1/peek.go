@@ -23,7 +23,7 @@ const (
 // What is given up: bytes that come unasked after the answer was read and before the next request is written, all within
 // this time, are taken for the answer to that. What came together with the answer is seen in any case, because it is read
 // with it. Only a receiver that answers once too often can do this, and it gets hold of its own answers alone. An end that
-// came is found when the connection is used: then the request is sent once more.
+// came is found when the connection is used, perhaps only after the patience: then the request is sent once more.
 const trusted = 5 * time.Millisecond
 
 // blindTrust is how long a connection may have been idle where nothing can be told about it.

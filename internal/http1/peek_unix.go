@@ -4,6 +4,9 @@ package http1
 
 import "syscall"
 
+// canWait is whether a RawConn can wait for something to read. See conn.send.
+const canWait = true
+
 // socketPeeker asks the socket for a byte and leaves it there. It answers at once, because Go's sockets never block.
 func socketPeeker(raw syscall.RawConn) func() pending {
 	var b [1]byte

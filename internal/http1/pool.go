@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,6 +12,16 @@ type hostKey struct {
 	addr string
 }
 
+// host is where connections can be shared.
+type host struct{ stack []*conn } // the idle ones
+
+func (h *host) count() int {
+	if h == nil {
+		return 0
+	}
+	return len(h.stack)
+}
+
 // maxEmptyHosts is how many hosts are remembered at least, so that a busy one keeps the memory of its stack.
 const maxEmptyHosts = 1024
 
@@ -19,7 +30,7 @@ const maxEmptyHosts = 1024
 // time out.
 type pool struct {
 	mu     sync.Mutex
-	hosts  map[hostKey][]*conn
+	hosts  map[hostKey]*host
 	root   conn // of the ring of all connections
 	count  int
 	timer  *time.Timer
@@ -30,12 +41,12 @@ type pool struct {
 func (p *pool) get(key hostKey) *conn {
 	for {
 		p.mu.Lock()
-		stack := p.hosts[key]
-		if len(stack) == 0 {
+		h := p.hosts[key]
+		if h == nil || len(h.stack) == 0 {
 			p.mu.Unlock()
 			return nil
 		}
-		c := stack[len(stack)-1]
+		c := h.stack[len(h.stack)-1]
 		p.remove(c)
 		p.mu.Unlock()
 		if c.usable() {
@@ -48,25 +59,30 @@ func (p *pool) get(key hostKey) *conn {
 // put keeps a connection, perhaps at the expense of an older one.
 func (p *pool) put(client *Client, c *conn) {
 	p.mu.Lock()
-	if p.closed || client.MaxIdle <= 0 || len(p.hosts[c.key]) >= client.MaxIdlePerHost {
+	h := p.hosts[c.key]
+	if p.closed || client.MaxIdle <= 0 || h.count() >= client.MaxIdlePerHost {
 		p.mu.Unlock()
 		c.close()
 		return
 	}
-	var old *conn
-	if p.count >= client.MaxIdle {
-		old = p.root.next
-		p.remove(old)
-	}
 	if p.hosts == nil {
-		p.hosts = map[hostKey][]*conn{}
+		p.hosts = map[hostKey]*host{}
 		p.root.prev, p.root.next = &p.root, &p.root
 	}
-	c.idleAt = time.Now()
-	p.hosts[c.key] = append(p.hosts[c.key], c)
+	if h == nil {
+		h = &host{}
+		p.hosts[c.key] = h
+	}
+	c.idleAt, c.host = time.Now(), h
+	h.stack = append(h.stack, c)
 	c.prev, c.next = p.root.prev, &p.root
 	c.prev.next, c.next.prev = c, c
 	p.count++
+	var old *conn
+	if p.count > client.MaxIdle {
+		old = p.root.next
+		p.remove(old)
+	}
 	if p.timer == nil && client.IdleTimeout > 0 {
 		p.timer = time.AfterFunc(client.IdleTimeout, func() { p.sweep(client.IdleTimeout) })
 	}
@@ -81,18 +97,15 @@ func (p *pool) remove(c *conn) {
 	c.prev.next, c.next.prev = c.next, c.prev
 	c.prev, c.next = nil, nil
 	p.count--
-	stack := p.hosts[c.key]
-	i := len(stack) - 1
-	for stack[i] != c {
+	h := c.host
+	i := len(h.stack) - 1
+	for h.stack[i] != c {
 		i--
 	}
-	copy(stack[i:], stack[i+1:])
-	stack[len(stack)-1] = nil
-	if stack = stack[:len(stack)-1]; len(stack) == 0 && len(p.hosts) > maxEmptyHosts {
+	h.stack = slices.Delete(h.stack, i, i+1)
+	if len(h.stack) == 0 && len(p.hosts) > maxEmptyHosts {
 		delete(p.hosts, c.key)
-		return
 	}
-	p.hosts[c.key] = stack
 }
 
 // sweep closes what was idle for too long, and comes back for the rest.
