@@ -68,9 +68,9 @@ func (r *run) openGate(dir string, c *hookgate.Config) (*gate, error) {
 	return g, nil
 }
 
-// openGateAndStore opens the store by itself, so that the measure can call it.
+// openGateAndStore opens the store by itself, so that the measure can call it. A quick run has too little for full segments.
 func (r *run) openGateAndStore(dir string, c *hookgate.Config) (*gate, error) {
-	s, err := bolt.Open(dir, nil)
+	s, err := bolt.Open(dir, &bolt.Options{MaxSegment: int64(r.size(64<<20, 4<<20))})
 	if err != nil {
 		return nil, err
 	}
