@@ -244,7 +244,7 @@ func (s *Store) closeBit(at ref) error {
 	f.leased.clear(c)
 	s.touch(f)
 	s.meta.pending--
-	if q := s.queues[f.cells[c].queue]; q.unloaded > 0 && !at.before(q.cursor) {
+	if q := s.queues[f.cells[c].queue]; q.unloaded > 0 && !at.before(s.place(q)) {
 		q.unloaded--
 	}
 	return nil
@@ -279,11 +279,17 @@ func (e *enc) ref(r ref) {
 	e.uint(r.n)
 }
 
+// packedSize is how many bytes an attempt takes, about, if there is nothing to say of it.
+const packedSize = 28
+
 // pack keeps an attempt with its frame until the flush.
 func (s *Store) pack(t *tried) error {
 	f, err := s.leasedFrame(t.at)
 	if err != nil || f == nil {
 		return err
+	}
+	if f.packed == nil {
+		f.packed = make([]byte, 0, packedSize*(1+min(f.open.count(), 64))) // others of the frame probably follow
 	}
 	e := enc{f.packed}
 	t.encode(&e, f.base, f.time)
@@ -345,7 +351,8 @@ func (s *Store) applyRow(d *dec, now time.Time, live bool) error {
 	if d.err != nil {
 		return nil
 	}
-	r, err := decodeRow(b)
+	var r row
+	err := r.decode(b)
 	if err == nil && s.queue(r.queue) == nil {
 		err = fmt.Errorf("%w: delivery: there is no queue %d", store.ErrCorrupt, r.queue)
 	}
@@ -356,7 +363,7 @@ func (s *Store) applyRow(d *dec, now time.Time, live bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.setRow(at, old, r); err != nil {
+	if err := s.setRow(at, old, &r); err != nil {
 		return err
 	}
 	if with == 1 {
@@ -369,7 +376,7 @@ func (s *Store) applyRow(d *dec, now time.Time, live bool) error {
 		return err
 	}
 	if live {
-		s.settled(at, laneKey{r.queue, r.lane}, r)
+		s.settled(at, laneKey{r.queue, r.lane}, &r)
 	}
 	return nil
 }
@@ -405,11 +412,11 @@ func (s *Store) applyAttempt(d *dec, now time.Time, live bool) error {
 // giveRow gives a row to a delivery that had only its bit, without changing where it stands.
 func (s *Store) giveRow(f *frame, c uint32, at ref, live bool, change func(*row)) error {
 	r := s.freshRow(f, c)
-	change(r)
-	if err := s.setRow(at, nil, r); err != nil || !live {
+	change(&r)
+	if err := s.setRow(at, nil, &r); err != nil || !live {
 		return err
 	}
-	if (r.lane == 0 || s.enterRow(at, r)) && s.byRef[at] == nil {
+	if (r.lane == 0 || s.enterRow(at, &r)) && s.byRef[at] == nil {
 		s.pushDue(s.queues[r.queue], r.class, r.due, at)
 	}
 	return nil
@@ -485,8 +492,8 @@ func (s *Store) applyFree(d *dec) error {
 }
 
 // freshRow is the row that a delivery without one would have.
-func (s *Store) freshRow(f *frame, c uint32) *row {
-	return &row{
+func (s *Store) freshRow(f *frame, c uint32) row {
+	return row{
 		queue: f.cells[c].queue, state: store.Pending, class: store.Live, lane: f.cells[c].lane, due: f.time, created: f.time,
 		leased: f.leased.has(c),
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hookgate/hookgate/store"
@@ -20,10 +21,16 @@ type claiming struct {
 	now     time.Time
 	worker  *worker
 	budget  int // of deliveries looked at on disk
-	granted []*lease
-	rows    []*row // of granted; nil where there is none
+	granted []granted
+	slab    leaseSlab
 	skipped []skippedQueue
 	dry     bool // the budget was used up
+}
+
+// granted is a lease and the row of its delivery, nil where there is none.
+type granted struct {
+	lease *lease
+	row   *row
 }
 
 type skippedQueue struct {
@@ -52,7 +59,11 @@ func (s *Store) Claim(ctx context.Context, r store.ClaimRequest) (*store.ClaimRe
 			return nil, fmt.Errorf("claim: %w", err)
 		}
 		gave = s.readClaimed(c, res) || gave
-		leases = append(leases, res.Leases...)
+		if leases == nil {
+			leases = res.Leases
+		} else {
+			leases = append(leases, res.Leases...)
+		}
 		if r.Max -= len(res.Leases); !gave || r.Max <= 0 {
 			res.Leases = leases
 			if gave {
@@ -166,7 +177,7 @@ func (s *Store) take(c *claiming, q *queue, class store.Class) (again bool, err 
 			d.parked = true // out of the rings until its gates or leases change, or a hold ends
 			return false, nil
 		}
-		if !accepts(c.Accept, d.name) || c.PerDestination > 0 && c.worker.perDest[d] >= c.PerDestination {
+		if !accepts(c.Accept, d.name) || c.PerDestination > 0 && d.heldBy(c.worker) >= c.PerDestination {
 			c.skipped = append(c.skipped, skippedQueue{q, class})
 			return false, nil
 		}
@@ -202,7 +213,7 @@ func (q *queue) hasWorkNow(c store.Class, now time.Time) bool {
 // next takes the next candidate of a queue, which may turn out to be none.
 func (s *Store) next(c *claiming, q *queue, class store.Class) (ref, bool, error) {
 	if q.again[class].len() > 0 {
-		return q.again[class].pop(), true, nil
+		return q.again[class].pop().at, true, nil
 	}
 	if at, ok, err := s.popDue(q, class, c.now); ok || err != nil {
 		return at, ok, err
@@ -221,37 +232,6 @@ func (s *Store) next(c *claiming, q *queue, class store.Class) (ref, bool, error
 	return q.window.pop(), true, nil
 }
 
-// fill loads first attempts from disk into the window of a queue, and on the way into those of others.
-func (s *Store) fill(c *claiming, q *queue) error {
-	if c.budget <= 0 {
-		return nil
-	}
-	start := q.cursor
-	end, err := s.eachOpen(start, &c.budget, func(f *frame, i uint32, at ref) bool {
-		x := s.queues[f.cells[i].queue]
-		switch {
-		case x.unloaded == 0 || at.before(x.cursor) || x.cursor.before(start):
-			return true // loaded before, or others of its queue come first
-		case x.window.len() >= windowSize:
-			return x != q
-		}
-		x.unloaded--
-		x.cursor = ref{at.seq, at.n + 1}
-		s.load(x, f.cells[i].lane, at)
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	if q.cursor.before(end) {
-		q.cursor = end
-	}
-	if end.seq == maxSeq {
-		q.unloaded = 0
-	}
-	return nil
-}
-
 // try grants a candidate if it still may be tried.
 func (s *Store) try(c *claiming, q *queue, class store.Class, at ref) (bool, error) {
 	if s.byRef[at] != nil || s.busy[at] {
@@ -262,6 +242,7 @@ func (s *Store) try(c *claiming, q *queue, class store.Class, at ref) (bool, err
 		return false, err
 	}
 	var r *row
+	it := dueItem{f.time, at}
 	cellNo, fresh := f.cell(at)
 	fresh = fresh && f.open.has(cellNo)
 	hash := uint64(0)
@@ -286,7 +267,7 @@ func (s *Store) try(c *claiming, q *queue, class store.Class, at ref) (bool, err
 			s.pushDue(q, r.class, r.due, at)
 			return false, nil
 		}
-		hash = r.lane
+		hash, it.due = r.lane, r.due
 		if lost == 0 {
 			lost = r.abandoned
 			if r.leased {
@@ -304,32 +285,35 @@ func (s *Store) try(c *claiming, q *queue, class store.Class, at ref) (bool, err
 	}
 	suspect := lost >= suspectAt && s.lost[at] == 0 // lost by processes before this one
 	if suspect && s.suspect != nil {
-		s.suspects = append(s.suspects, suspected{q, class, at})
+		s.suspects = append(s.suspects, suspected{q, class, it})
 		return false, nil
 	}
 	s.gen++
-	l := &lease{at: at, gen: s.gen, queue: q, class: class, lane: hash, lost: lost}
+	l := c.slab.next(c.Max - len(c.granted) - 1)
+	l.dueItem, l.gen, l.queue, l.class, l.lane, l.lost = it, s.gen, q, class, hash, lost
 	if _, ok := f.cell(at); ok {
 		l.frame = f
 	}
 	if f.ids != nil {
 		l.id = store.DeliveryID{Event: f.ids[at.seq-f.base], N: at.n}
 	}
-	s.hold(l, c.Worker, later(c.now, c.Lease))
+	s.hold(l, c.worker, later(c.now, c.Lease))
 	if suspect {
 		s.suspect = l
 	}
-	c.granted = append(c.granted, l)
-	c.rows = append(c.rows, r)
+	if c.granted == nil {
+		c.granted = make([]granted, 0, min(c.Max, 64))
+	}
+	c.granted = append(c.granted, granted{l, r})
 	return true, nil
 }
 
 // unclaim gives everything back that a Claim was going to hand out.
 func (s *Store) unclaim(c *claiming) {
-	for _, l := range c.granted {
-		if s.byRef[l.at] == l {
+	for i := range c.granted {
+		if l := c.granted[i].lease; s.byRef[l.at] == l {
 			s.endLease(l)
-			s.offer(l.queue, l.class, l.at)
+			s.offer(l.queue, l.class, l.dueItem)
 			s.relane(laneKey{l.queue.no, l.lane})
 		}
 	}
@@ -347,7 +331,8 @@ func (s *Store) noteClaim(c *claiming) (gave bool, err error) {
 	s.mu.Lock()
 	gave = len(s.poison) > 0 || len(s.damaged) > 0
 	need := gave || !s.opened && len(c.granted) > 0 || len(s.notes) >= 4096 // as many as a commit lets wait
-	for _, l := range c.granted {
+	for i := range c.granted {
+		l := c.granted[i].lease
 		need = need || l.at.seq <= s.careful && !l.noted
 	}
 	s.mu.Unlock()
@@ -369,9 +354,14 @@ func (s *Store) readClaimed(c *claiming, res *store.ClaimResult) (bad bool) {
 	if len(c.granted) == 0 {
 		return false
 	}
-	places := make([]place, len(c.granted))
+	read, _ := readings.Get().(*reading)
+	if read == nil {
+		read = &reading{}
+	}
+	read.places = slices.Grow(read.places, len(c.granted))
 	s.mu.Lock()
-	for i, l := range c.granted {
+	for i := range c.granted {
+		l := c.granted[i].lease
 		f, err := l.frame, error(nil)
 		if f == nil {
 			f, err = s.frameOf(l.at.seq)
@@ -379,52 +369,86 @@ func (s *Store) readClaimed(c *claiming, res *store.ClaimResult) (bad bool) {
 		if err == nil && f == nil {
 			err = store.ErrNotFound
 		}
+		p := place{at: l.at}
 		if err == nil {
-			places[i].segment, places[i].offset, places[i].size, err = s.position(f, l.at.seq)
+			p.segment, p.offset, p.size, err = s.position(f, l.at.seq)
 		}
-		places[i].err = err
+		p.err = err
+		read.places = append(read.places, p)
 	}
 	s.mu.Unlock()
 
-	res.Leases = make([]store.Lease, 0, len(c.granted))
-	records := s.readPlaces(c.granted, places)
+	res.Leases = make([]store.Lease, len(c.granted))
+	s.readPlaces(read, res.Leases)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, l := range c.granted {
+	n := 0
+	for i := range c.granted {
+		l := c.granted[i].lease
 		if s.byRef[l.at] != l {
 			continue // it ran out meanwhile
 		}
-		r := records[i]
-		if r == nil {
-			s.logger.Error("hookgate: an event cannot be read; its delivery becomes a dead letter", "seq", l.at.seq, "error", places[i].err)
+		if err := read.places[i].err; err != nil {
+			s.logger.Error("hookgate: an event cannot be read; its delivery becomes a dead letter", "seq", l.at.seq, "error", err)
 			s.endLease(l)
 			s.damaged = append(s.damaged, l.at)
 			bad = true
 			continue
 		}
-		l.id = store.DeliveryID{Event: r.event.ID, N: l.at.n}
-		s.leases[l.id] = l
-		d := s.describe(l.id, l.at, &r.event, l.queue)
-		if l.at.n < uint64(len(r.targets)) {
-			d.Lane = r.targets[l.at.n].lane
+		if n != i {
+			res.Leases[n].Event = res.Leases[i].Event
 		}
-		if row := c.rows[i]; row != nil {
-			row.fill(&d)
+		ev, d := &res.Leases[n].Event, &res.Leases[n].Delivery
+		l.id = store.DeliveryID{Event: ev.ID, N: l.at.n}
+		*d = s.describe(l.id, l.at, ev, l.queue)
+		d.Lane = read.places[i].lane
+		if row := c.granted[i].row; row != nil {
+			row.fill(d)
 		} else {
-			d.Created = r.accepted
+			d.Created = ev.Accepted
 		}
 		d.State, d.Class, d.Due, d.Gen, d.Abandoned = store.Leased, l.class, l.until, l.gen, l.lost
-		res.Leases = append(res.Leases, store.Lease{Gen: l.gen, Delivery: d, Event: r.event})
+		res.Leases[n].Gen = l.gen
+		n++
 	}
+	clear(res.Leases[n:])
+	res.Leases = res.Leases[:n]
+	read.giveBack()
 	return bad
+}
+
+// reading is the memory that a Claim reads events with.
+type reading struct {
+	places []place
+	order  []int
+	buf    []byte
+	record record
+}
+
+var readings sync.Pool
+
+// giveBack leaves the memory to the next Claim, without what it holds.
+func (r *reading) giveBack() {
+	if cap(r.buf) > 2*readTogether {
+		r.buf = nil
+	}
+	if cap(r.record.targets) > 1024 {
+		r.record.targets = nil
+	}
+	clear(r.places)
+	clear(r.record.targets[:cap(r.record.targets)])
+	r.places, r.order, r.buf, r.record = r.places[:0], r.order[:0], r.buf[:0], record{targets: r.record.targets[:0]}
+	readings.Put(r)
 }
 
 // place is where the record of a claimed event is, or why it is nowhere.
 type place struct {
+	at      ref
 	segment uint64
 	offset  int64
 	size    int
+	lane    string // of the delivery, as the record says
 	err     error
 }
 
@@ -434,19 +458,18 @@ const (
 	readOver     = 4 << 10
 )
 
-// readPlaces reads records, neighbours at once; nil where one cannot be read, and its place says why.
-func (s *Store) readPlaces(leases []*lease, places []place) []*record {
-	records := make([]*record, len(places))
-	order := make([]int, len(places)) // queues take turns, so neighbours may be far apart among the leases
-	for i := range order {
-		order[i] = i
+// readPlaces reads the events of places into leases, neighbours at once. The place of one that cannot be read says why.
+func (s *Store) readPlaces(read *reading, leases []store.Lease) {
+	places := read.places
+	for i := range places {
+		read.order = append(read.order, i) // queues take turns, so neighbours may be far apart among the leases
 	}
+	order := read.order
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(places[a].segment, places[b].segment), cmp.Compare(places[a].offset, places[b].offset))
 	})
-	var buf []byte
 	for i := 0; i < len(order); {
-		first := places[order[i]]
+		first := &places[order[i]]
 		if first.err != nil {
 			i++
 			continue
@@ -462,23 +485,30 @@ func (s *Store) readPlaces(leases []*lease, places []place) []*record {
 			}
 			end = max(end, stop)
 		}
-		buf = slices.Grow(buf[:0], int(end-first.offset))[:end-first.offset]
-		err := s.log.ReadAt(buf, first.segment, first.offset)
+		start := first.offset
+		read.buf = slices.Grow(read.buf[:0], int(end-start))[:end-start]
+		err := s.log.ReadAt(read.buf, first.segment, start)
 		for ; i < n; i++ {
-			k := order[i]
-			p := &places[k]
+			p := &places[order[i]]
+			r := &read.record
 			if p.err = err; err == nil {
-				at := p.offset - first.offset
-				records[k], p.err = checkRecord(leases[k].at.seq, p.segment, p.offset, buf[at:at+int64(p.size)], true)
+				at := p.offset - start
+				p.err = r.check(p.at.seq, p.segment, p.offset, read.buf[at:at+int64(p.size)], true)
 			}
 			if p.err != nil { // retention may have moved it a moment ago
 				s.mu.Lock()
-				records[k], p.err = s.record(leases[k].at.seq, true)
+				r, p.err = s.record(p.at.seq, true)
 				s.mu.Unlock()
+			}
+			if p.err != nil {
+				continue
+			}
+			leases[order[i]].Event = r.event
+			if p.at.n < uint64(len(r.targets)) {
+				p.lane = r.targets[p.at.n].lane
 			}
 		}
 	}
-	return records
 }
 
 // describe makes the public record of a delivery, as far as its event says.

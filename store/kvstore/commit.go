@@ -77,6 +77,7 @@ func (s *Store) commit(b *store.Batch, appends bool) (*store.Receipt, error) {
 	s.expire(now)
 	p := &s.plan
 	p.reset(now, b)
+	defer p.letGo()
 	if err := s.decide(p, b, appends); err != nil {
 		s.abandon(p)
 		return nil, err
@@ -207,10 +208,9 @@ func (s *Store) write(p *plan) error {
 
 // newFrame makes the memory of a frame whose events are added next.
 func newFrame(base uint64, now time.Time, events, cells int) *frame {
-	return &frame{
-		base: base, time: now, events: make([]slot, 0, events), ids: make([]store.ID, 0, events), cells: make([]cell, 0, cells),
-		open: newBitset(cells), leased: newBitset(cells),
-	}
+	f := &frame{base: base, time: now, events: make([]slot, 0, events), ids: make([]store.ID, 0, events), cells: make([]cell, 0, cells)}
+	f.newBits(cells)
+	return f
 }
 
 // add adds the next event of a new frame.

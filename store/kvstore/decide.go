@@ -100,25 +100,25 @@ func (s *Store) decideSettle(p *plan, st *store.Settle) error {
 
 // decideOutcome settles a lease.
 func (s *Store) decideOutcome(p *plan, st *store.Settle) error {
-	l := s.leases[st.ID]
-	if l != nil && st.Tenant != "" && l.queue.tenant.name != st.Tenant {
-		return store.ErrNotFound
-	}
-	if l == nil || st.Gen == 0 || l.gen != st.Gen || l.settling {
+	l := s.leases[st.Gen]
+	if l == nil || l.id != st.ID || l.settling {
 		return s.decideLate(p, st)
+	}
+	if st.Tenant != "" && l.queue.tenant.name != st.Tenant {
+		return store.ErrNotFound
 	}
 	if st.Op == store.OpExtend {
 		p.extends = append(p.extends, extension{l, later(p.now, st.After)})
 		return s.decideEvidence(p, l.at, st, false)
 	}
-	r := (*row)(nil)
-	fresh := false
+	var r *row
 	if l.frame != nil {
 		if c, ok := l.frame.cell(l.at); ok && l.frame.open.has(c) {
-			r, fresh = s.freshRow(l.frame, c), true
+			p.row = s.freshRow(l.frame, c)
+			r = &p.row
 		}
 	}
-	if !fresh {
+	if r == nil {
 		var err error
 		if r, err = s.row(l.at); err != nil {
 			return err
@@ -138,7 +138,7 @@ func (s *Store) decideOutcome(p *plan, st *store.Settle) error {
 		p.releases = append(p.releases, l)
 		if p.verbs {
 			r.leased, r.abandoned = false, 0
-			s.overlayRow(p, l.at, r)
+			s.overlayRow(p, l.at, *r)
 		}
 		return nil
 	}
@@ -155,7 +155,7 @@ func (s *Store) decideOutcome(p *plan, st *store.Settle) error {
 		p.ops.u8(opDone)
 		t.encode(&p.ops, 0, p.now)
 		if p.verbs {
-			s.overlayRow(p, l.at, &row{state: store.Done})
+			s.overlayRow(p, l.at, row{state: store.Done})
 		}
 		return nil
 	}
@@ -188,7 +188,7 @@ func (s *Store) decideOutcome(p *plan, st *store.Settle) error {
 	}
 	s.planRow(p, l.at, r, st.Attempt != nil, &t)
 	if p.verbs {
-		s.overlayRow(p, l.at, r)
+		s.overlayRow(p, l.at, *r)
 	}
 	return nil
 }
@@ -196,7 +196,9 @@ func (s *Store) decideOutcome(p *plan, st *store.Settle) error {
 func (s *Store) planRow(p *plan, at ref, r *row, with bool, t *tried) {
 	p.ops.u8(opRow)
 	p.ops.ref(at)
-	p.ops.bytes(r.encode())
+	p.one.b = p.one.b[:0]
+	r.encodeTo(&p.one)
+	p.ops.bytes(p.one.b)
 	if with {
 		p.ops.u8(1)
 		t.encode(&p.ops, 0, p.now)
@@ -268,11 +270,11 @@ func (p *plan) noteReport(at ref, st *store.Settle, no int) {
 }
 
 // overlayRow remembers what this batch decided about a delivery.
-func (s *Store) overlayRow(p *plan, at ref, r *row) {
+func (s *Store) overlayRow(p *plan, at ref, r row) {
 	if p.rows == nil {
 		p.rows = map[ref]*row{}
 	}
-	p.rows[at] = r
+	p.rows[at] = &r
 	if r.lane != 0 && r.undecided() {
 		p.enterLane(laneKey{r.queue, r.lane})
 	}
@@ -328,7 +330,7 @@ func (s *Store) decideVerb(p *plan, st *store.Settle) error {
 		next.state, next.due, next.settled = store.Pending, p.now, time.Time{}
 	}
 	s.planRow(p, at, &next, false, nil)
-	s.overlayRow(p, at, &next)
+	s.overlayRow(p, at, next)
 	s.busy[at] = true
 	p.busy = append(p.busy, at)
 	return nil
@@ -342,7 +344,8 @@ func (s *Store) current(at ref) (*row, error) {
 	}
 	if f != nil {
 		if c, ok := f.cell(at); ok && f.open.has(c) {
-			return s.freshRow(f, c), nil
+			r := s.freshRow(f, c)
+			return &r, nil
 		}
 	}
 	return s.row(at)
@@ -413,9 +416,6 @@ func (s *Store) writeNotes(p *plan) {
 
 // find tells where a delivery stands in commit order, and its queue. ErrNotFound if there is none.
 func (s *Store) find(id store.DeliveryID) (ref, *queue, error) {
-	if l := s.leases[id]; l != nil {
-		return l.at, l.queue, nil
-	}
 	seq, err := s.seqOf(id.Event)
 	if err != nil {
 		return ref{}, nil, err
@@ -479,29 +479,33 @@ func (s *Store) decideAppend(p *plan, a *store.Append, item int, want *store.Cla
 		st.expires = later(p.now, a.ExpireAfter)
 	}
 	if ev.IdempotencyKey != "" {
-		if done, err := s.keyTaken(p, a, &res); done || err != nil {
+		if done, err := s.keyTaken(p, a, p.hashes[item], &res); done || err != nil {
 			return res, err
 		}
 	}
 	st.seq = s.meta.lastSeq + 1 + uint64(len(p.events))
 	from := len(p.targets)
+	leased := p.roomForGrants(want, len(a.Deliveries))
 	for i := range a.Deliveries {
 		d := &a.Deliveries[i]
-		no := s.planQueue(p, queueName{ev.Tenant, d.Destination})
+		q, no := s.planQueue(p, queueName{ev.Tenant, d.Destination})
 		t := target{queue: no, lane: d.Lane, hash: laneHash(no, d.Lane), after: max(d.After, 0), class: d.Class}
 		if t.class != store.Replay {
 			t.class = store.Live
 		}
 		first := t.hash == 0 || p.enterLane(laneKey{no, t.hash}) && s.lanes[laneKey{no, t.hash}] == nil
 		if want != nil && first && t.waits() {
-			if gen, ok := s.grantBorn(p, want, &t, queueName{ev.Tenant, d.Destination}); ok {
+			if gen, ok := s.grantBorn(p, want, q, d.Destination); ok {
 				t.leased = true
 				at := ref{st.seq, uint64(i)}
-				p.grants = append(p.grants, plannedGrant{at, store.DeliveryID{Event: ev.ID, N: uint64(i)}, gen, queueName{ev.Tenant, d.Destination}, store.Live, t.hash})
-				res.Leased = append(res.Leased, store.Grant{Index: i, Gen: gen})
+				p.grants = append(p.grants, plannedGrant{at, store.DeliveryID{Event: ev.ID, N: uint64(i)}, gen, no, queueName{ev.Tenant, d.Destination}, t.hash})
+				leased = append(leased, store.Grant{Index: i, Gen: gen})
 			}
 		}
 		p.targets = append(p.targets, t)
+	}
+	if n := len(leased); n > 0 {
+		res.Leased, p.leased = leased[:n:n], leased[n:]
 	}
 	p.bytes += size
 	p.events = append(p.events, plannedEvent{ev, st, from, len(p.targets), item, p.sameKey})
@@ -567,10 +571,24 @@ func (s *Store) repeated(p *plan, ev *store.Event, res *store.AppendResult) (boo
 	return true, nil
 }
 
-// keyTaken answers an event whose idempotency key is taken.
-func (s *Store) keyTaken(p *plan, a *store.Append, res *store.AppendResult) (bool, error) {
+// hashKeys makes the hashes of the idempotency keys of a batch, and has their places fetched.
+func (s *Store) hashKeys(p *plan, appends []store.Append) {
+	some := false
+	for i := range appends {
+		hash := uint64(0)
+		if ev := appends[i].Event; ev != nil && ev.IdempotencyKey != "" {
+			hash, some = keyHash(s.meta.salt, ev.Tenant, ev.Source, ev.IdempotencyKey), true
+		}
+		p.hashes = append(p.hashes, hash)
+	}
+	if some {
+		s.keys.fetch(p.hashes)
+	}
+}
+
+// keyTaken answers an event whose idempotency key, of which it gets the hash, is taken.
+func (s *Store) keyTaken(p *plan, a *store.Append, hash uint64, res *store.AppendResult) (bool, error) {
 	ev := a.Event
-	hash := keyHash(s.meta.salt, ev.Tenant, ev.Source, ev.IdempotencyKey)
 	same := func(o *store.Event) bool {
 		return o.IdempotencyKey == ev.IdempotencyKey && o.Tenant == ev.Tenant && o.Source == ev.Source
 	}
@@ -630,13 +648,13 @@ func (s *Store) keyHolder(seq uint64) (*ghost, error) {
 	return decodeGhost(seq, b)
 }
 
-// planQueue tells the number of a queue, a new one if need be.
-func (s *Store) planQueue(p *plan, name queueName) uint32 {
+// planQueue tells the number of a queue, a new one if need be; of a new one there is no memory yet.
+func (s *Store) planQueue(p *plan, name queueName) (*queue, uint32) {
 	if q := s.byName[name]; q != nil {
-		return q.no
+		return q, q.no
 	}
 	if no, ok := p.queues[name]; ok {
-		return no
+		return nil, no
 	}
 	if p.queues == nil {
 		p.queues = map[queueName]uint32{}
@@ -647,7 +665,7 @@ func (s *Store) planQueue(p *plan, name queueName) uint32 {
 	p.ops.uint(uint64(no))
 	p.ops.str(name.tenant)
 	p.ops.str(string(name.dest))
-	return no
+	return nil, no
 }
 
 // decideLater adds deliveries to an event that is there.
@@ -678,12 +696,12 @@ func (s *Store) decideLater(p *plan, a *store.Append) (store.AppendResult, error
 		if have != nil || p.rows[at] != nil {
 			continue
 		}
-		no := s.planQueue(p, queueName{tenant, d.Destination})
-		next := &row{
+		_, no := s.planQueue(p, queueName{tenant, d.Destination})
+		next := row{
 			queue: no, state: store.Pending, class: d.Class, lane: laneHash(no, d.Lane), laneName: d.Lane,
 			due: later(p.now, d.After), created: p.now, origin: d.Origin,
 		}
-		s.planRow(p, at, next, false, nil)
+		s.planRow(p, at, &next, false, nil)
 		s.overlayRow(p, at, next)
 		res.Deliveries++
 	}
@@ -711,40 +729,51 @@ func (s *Store) eventToAdd(p *plan, id store.ID) (seq uint64, tenant string, acc
 }
 
 // grantBorn leases a delivery of the batch itself where Claim would: nothing of its queue waits before it, and no gate, limit or
-// lane is in its way.
-func (s *Store) grantBorn(p *plan, want *store.ClaimRequest, t *target, name queueName) (uint64, bool) {
-	if p.granted.total >= want.Max || want.Lease <= 0 || p.gated[name.dest] || !accepts(want.Accept, name.dest) {
+// lane is in its way. q is nil for a queue that the batch makes.
+func (s *Store) grantBorn(p *plan, want *store.ClaimRequest, q *queue, name store.Destination) (uint64, bool) {
+	if p.granted >= want.Max || want.Lease <= 0 || p.gated[name] || !accepts(want.Accept, name) {
 		return 0, false
 	}
-	w := s.workerOf(want.Worker)
-	if limit := want.PerClass[store.Live]; limit > 0 && w.perClass[store.Live]+p.granted.total >= limit {
+	w := p.granter
+	if w == nil {
+		w = s.workerOf(want.Worker)
+		p.granter, p.worker, p.leaseFor = w, want.Worker, want.Lease
+	}
+	if limit := want.PerClass[store.Live]; limit > 0 && w.perClass[store.Live]+p.granted >= limit {
 		return 0, false
 	}
-	planned := p.granted.perDest[name.dest]
-	if d := s.dests[name.dest]; d != nil {
-		if d.held(p.now) {
-			return 0, false
-		}
-		if limit := d.limit(); limit > 0 && d.inflight+planned >= limit {
-			return 0, false
-		}
-		if want.PerDestination > 0 && w.perDest[d]+planned >= want.PerDestination {
-			return 0, false
-		}
-	} else if want.PerDestination > 0 && planned >= want.PerDestination {
-		return 0, false
-	}
-	if q := s.byName[name]; q != nil {
+	var d *dest
+	if q != nil {
 		if q.unloaded > 0 || q.window.len() > 0 || q.again[store.Live].len() > 0 {
 			return 0, false
 		}
+		d = q.dest
+	} else if d = s.dests[name]; d == nil {
+		planned := p.newDests[name]
+		if want.PerDestination > 0 && planned >= want.PerDestination {
+			return 0, false
+		}
+		if p.newDests == nil {
+			p.newDests = map[store.Destination]int{}
+		}
+		p.newDests[name]++
 	}
-	if p.granted.perDest == nil {
-		p.granted.perDest = map[store.Destination]int{}
+	if d != nil {
+		if d.batch != p.no {
+			d.batch, d.grants = p.no, 0
+		}
+		if d.held(p.now) {
+			return 0, false
+		}
+		if limit := d.limit(); limit > 0 && d.inflight+d.grants >= limit {
+			return 0, false
+		}
+		if want.PerDestination > 0 && d.heldBy(w)+d.grants >= want.PerDestination {
+			return 0, false
+		}
+		d.grants++
 	}
-	p.granted.perDest[name.dest]++
-	p.granted.total++
-	p.worker, p.leaseFor = want.Worker, want.Lease
+	p.granted++
 	s.gen++
 	return s.gen, true
 }

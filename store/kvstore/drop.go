@@ -294,6 +294,7 @@ func (s *Store) move(seqs []uint64, segment uint64) (int64, error) {
 	}
 	p := &s.plan
 	p.reset(s.clock(), notesOnly)
+	defer p.letGo()
 	var size int64
 	var list []uint64
 	for _, seq := range seqs {

@@ -16,6 +16,7 @@ func (s *Store) pushDue(q *queue, c store.Class, due time.Time, at ref) {
 		l = &dueList{}
 		q.due[c] = l
 	}
+	s.oldest.list(q)
 	if !l.more.IsZero() && !due.Before(l.more) {
 		return // its row is enough
 	}

@@ -136,22 +136,79 @@ type record struct {
 	targets []target
 }
 
+// texts reads strings that are cut from one copy of the bytes that hold them all.
+type texts struct {
+	dec
+	all  string
+	left int // how many bytes there were to read where all begins
+}
+
+func (d *texts) str() string {
+	v := d.bytes()
+	end := d.left - len(d.b)
+	if d.err != nil || end > len(d.all) {
+		return string(v) // a lane; they come later
+	}
+	return d.all[end-len(v) : end]
+}
+
+// eventTexts looks at what comes in a record from the tenant to the last label: how many bytes that is, and how many values the
+// headers have.
+func eventTexts(d dec) (size, values int, err error) {
+	size = len(d.b)
+	for range 3 {
+		d.bytes()
+	}
+	if len(d.bytes()) > 0 {
+		d.fix64()
+		d.uint()
+	}
+	d.bytes()
+	d.bytes()
+	for range d.count(2) {
+		d.bytes()
+		n := d.count(1)
+		for range n {
+			d.bytes()
+		}
+		values += n
+	}
+	for range 2 * d.count(2) {
+		d.bytes()
+	}
+	return size - len(d.b), values, d.err
+}
+
 // decodeEvent checks and reads a record, which shares no memory with b.
 func decodeEvent(b []byte, payload bool) (*record, error) {
-	if len(b) < 5 || binary.LittleEndian.Uint32(b) != crc32.Checksum(b[4:], castagnoli) {
-		return nil, fmt.Errorf("%w: the checksum of an event does not fit", store.ErrCorrupt)
-	}
-	d := dec{b: b[4:]}
-	if v := d.u8(); v != eventVersion {
-		return nil, errVersion("event", v)
-	}
 	r := &record{}
+	if err := r.decode(b, payload); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// decode makes r what the bytes of a record say. The array of its targets is used again.
+func (r *record) decode(b []byte, payload bool) error {
+	if len(b) < 5 || binary.LittleEndian.Uint32(b) != crc32.Checksum(b[4:], castagnoli) {
+		return fmt.Errorf("%w: the checksum of an event does not fit", store.ErrCorrupt)
+	}
+	d := texts{dec: dec{b: b[4:]}}
+	if v := d.u8(); v != eventVersion {
+		return errVersion("event", v)
+	}
+	*r = record{targets: r.targets[:0]}
 	ev := &r.event
 	copy(ev.ID[:], d.raw(16))
 	ev.Seq = d.uint()
 	ev.Accepted = time.Unix(0, int64(d.fix64()))
 	ev.Expires = d.time()
 	ev.View = d.uint()
+	size, values, err := eventTexts(d.dec)
+	if err != nil {
+		return fmt.Errorf("%w: event: %w", store.ErrCorrupt, err)
+	}
+	d.all, d.left = string(d.b[:size]), len(d.b)
 	ev.Tenant = d.str()
 	ev.Source = d.str()
 	ev.Type = d.str()
@@ -164,13 +221,14 @@ func decodeEvent(b []byte, payload bool) (*record, error) {
 	ev.ContentType = d.str()
 	if n := d.count(2); n > 0 {
 		ev.Header = make(map[string][]string, n)
+		room := make([]string, values)
 		for range n {
 			name := d.str()
-			values := make([]string, d.count(1))
-			for i := range values {
-				values[i] = d.str()
+			v := d.count(1)
+			for i := range v {
+				room[i] = d.str()
 			}
-			ev.Header[name] = values
+			ev.Header[name], room = room[:v:v], room[v:]
 		}
 	}
 	if n := d.count(2); n > 0 {
@@ -182,9 +240,9 @@ func decodeEvent(b []byte, payload bool) (*record, error) {
 	}
 	n := d.count(2)
 	ev.Deliveries = n
-	targets := make([]target, n)
-	for i := range targets {
-		t := &targets[i]
+	r.targets = slices.Grow(r.targets, n)
+	for range n {
+		var t target
 		t.queue = uint32(d.uint())
 		flags := d.u8()
 		t.leased = flags&targetLeased != 0
@@ -201,14 +259,15 @@ func decodeEvent(b []byte, payload bool) (*record, error) {
 			t.after = time.Duration(d.uint())
 		}
 		t.hash = laneHash(t.queue, t.lane)
+		r.targets = append(r.targets, t)
 	}
 	body := d.bytes()
 	if d.err != nil {
-		return nil, fmt.Errorf("%w: event: %w", store.ErrCorrupt, d.err)
+		return fmt.Errorf("%w: event: %w", store.ErrCorrupt, d.err)
 	}
 	if payload {
 		ev.Payload = append(make([]byte, 0, len(body)), body...)
 	}
-	r.seq, r.accepted, r.expires, r.targets = ev.Seq, ev.Accepted, ev.Expires, targets
-	return r, nil
+	r.seq, r.accepted, r.expires = ev.Seq, ev.Accepted, ev.Expires
+	return nil
 }

@@ -3,7 +3,10 @@ package kvstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/hookgate/hookgate/store"
@@ -40,6 +43,13 @@ func (s *Store) SystemClockWas(ahead time.Duration) {
 	s.now = s.clock().Add(ahead)
 }
 
+// Visits tells how many deliveries were looked at on disk.
+func (s *Store) Visits() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.visits
+}
+
 // Flush brings everything to the engine.
 func (s *Store) Flush() error { return s.flush() }
 
@@ -67,4 +77,44 @@ func (s *Store) AppendToLargeBatch(a store.Append) error {
 	p := &plan{now: s.clock(), bytes: maxAppends}
 	r, err := s.decideAppend(p, &a, 0, nil)
 	return errors.Join(r.Err, err)
+}
+
+// SlowOldestDue is what Stats.OldestDue should be, found by going through everything. It is an error if the place from which
+// Stats looks on has passed over something.
+func (s *Store) SlowOldestDue() (time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clock()
+	s.expire(now)
+	kept := s.oldest
+	s.oldest = oldest{queues: slices.Clone(s.queues[1:])}
+	age, err := s.oldestDue(now)
+	if err == nil && s.oldest.from.before(kept.from) {
+		err = fmt.Errorf("%v waits, and the search goes on from %v", s.oldest.from, kept.from)
+	}
+	for _, q := range s.queues[1:] {
+		q.listed = slices.Contains(kept.queues, q)
+	}
+	s.oldest = kept
+	return age, err
+}
+
+// CheckUnloaded makes sure that every queue knows how many first attempts of it are on disk alone, and from where on.
+func (s *Store) CheckUnloaded() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	behind := map[*queue]int{}
+	budget := math.MaxInt
+	_, err := s.eachOpen(ref{1, 0}, &budget, func(f *frame, c uint32, at ref) bool {
+		if q := s.queues[f.cells[c].queue]; !at.before(s.place(q)) {
+			behind[q]++
+		}
+		return true
+	})
+	for _, q := range s.queues[1:] {
+		if err == nil && q.unloaded > 0 && behind[q] != q.unloaded {
+			err = fmt.Errorf("queue %d has %d on disk and knows of %d", q.no, behind[q], q.unloaded)
+		}
+	}
+	return err
 }

@@ -179,19 +179,22 @@ func (s *Store) readRecord(seq, segment uint64, offset int64, size int, payload 
 	if err := s.log.ReadAt(b, segment, offset); err != nil {
 		return nil, fmt.Errorf("read event %d: %w", seq, err)
 	}
-	return checkRecord(seq, segment, offset, b, payload)
-}
-
-// checkRecord decodes the record of an event that was read from the log.
-func checkRecord(seq, segment uint64, offset int64, b []byte, payload bool) (*record, error) {
-	r, err := decodeEvent(b, payload)
-	if err != nil {
-		return nil, fmt.Errorf("event %d in segment %d at offset %d: %w", seq, segment, offset, err)
-	}
-	if r.seq != seq {
-		return nil, fmt.Errorf("%w: event %d stands where event %d should be", store.ErrCorrupt, r.seq, seq)
+	r := &record{}
+	if err := r.check(seq, segment, offset, b, payload); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// check decodes the record of an event that was read from the log.
+func (r *record) check(seq, segment uint64, offset int64, b []byte, payload bool) error {
+	if err := r.decode(b, payload); err != nil {
+		return fmt.Errorf("event %d in segment %d at offset %d: %w", seq, segment, offset, err)
+	}
+	if r.seq != seq {
+		return fmt.Errorf("%w: event %d stands where event %d should be", store.ErrCorrupt, r.seq, seq)
+	}
+	return nil
 }
 
 // eachAttempt goes through the attempts of a delivery, in no order.

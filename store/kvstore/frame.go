@@ -216,8 +216,7 @@ func decodeFrame(base uint64, b []byte) (*frame, error) {
 	if h.flags&frameMoved != 0 {
 		f.moved = d.bitset(len(f.events))
 	}
-	f.open = newBitset(len(f.cells))
-	f.leased = newBitset(len(f.cells))
+	f.newBits(len(f.cells))
 	if d.err != nil {
 		return nil, fmt.Errorf("%w: frame: %w", store.ErrCorrupt, d.err)
 	}
@@ -260,6 +259,13 @@ func countOpen(base uint64, row, bits []byte, fn func(queue uint32, at ref)) err
 type bitset []uint64
 
 func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
+
+// newBits makes room for the bits of n deliveries.
+func (f *frame) newBits(n int) {
+	words := (n + 63) / 64
+	b := make(bitset, 2*words)
+	f.open, f.leased = b[:words:words], b[words:]
+}
 
 func (b bitset) has(i uint32) bool { return b[i/64]&(1<<(i%64)) != 0 }
 func (b bitset) set(i uint32)      { b[i/64] |= 1 << (i % 64) }

@@ -9,12 +9,15 @@ import (
 
 // deque is a queue that also takes things at its front. The zero value is empty.
 type deque[T any] struct {
-	buf  []T
+	buf  []T // its length is a power of two
 	head int
 	n    int
 }
 
 func (d *deque[T]) len() int { return d.n }
+
+// at is the index of what stands i places behind the front.
+func (d *deque[T]) at(i int) int { return (d.head + i) & (len(d.buf) - 1) }
 
 func (d *deque[T]) grow() {
 	if d.n < len(d.buf) {
@@ -22,20 +25,20 @@ func (d *deque[T]) grow() {
 	}
 	buf := make([]T, max(4, 2*len(d.buf)))
 	for i := range d.n {
-		buf[i] = d.buf[(d.head+i)%len(d.buf)]
+		buf[i] = d.buf[d.at(i)]
 	}
 	d.buf, d.head = buf, 0
 }
 
 func (d *deque[T]) push(v T) {
 	d.grow()
-	d.buf[(d.head+d.n)%len(d.buf)] = v
+	d.buf[d.at(d.n)] = v
 	d.n++
 }
 
 func (d *deque[T]) pushFront(v T) {
 	d.grow()
-	d.head = (d.head + len(d.buf) - 1) % len(d.buf)
+	d.head = d.at(len(d.buf) - 1)
 	d.buf[d.head] = v
 	d.n++
 }
@@ -44,12 +47,19 @@ func (d *deque[T]) pop() T {
 	var zero T
 	v := d.buf[d.head]
 	d.buf[d.head] = zero
-	d.head = (d.head + 1) % len(d.buf)
+	d.head = d.at(1)
 	d.n--
 	if d.n == 0 {
 		d.head = 0
 	}
 	return v
+}
+
+// each calls fn for everything in it, the front first.
+func (d *deque[T]) each(fn func(T)) {
+	for i := range d.n {
+		fn(d.buf[d.at(i)])
+	}
 }
 
 type dueHeap []dueItem

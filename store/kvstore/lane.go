@@ -38,7 +38,7 @@ func (s *Store) headOf(l *lane) (laneRef, bool) {
 		return laneRef{}, false
 	}
 	h := l.known[0]
-	if q := s.queues[l.key.queue]; !h.sure && q.unloaded > 0 && q.cursor.before(h.at) && l.clear.before(h.at) {
+	if q := s.queues[l.key.queue]; !h.sure && q.unloaded > 0 && l.clear.before(h.at) && s.place(q).before(h.at) {
 		return laneRef{}, false
 	}
 	// Of the deliveries of one event, one that is on its way comes before the others.
@@ -195,7 +195,7 @@ func (s *Store) searchLane(l *lane, budget *int) (done bool, err error) {
 		if len(l.known) == 0 {
 			return true, nil
 		}
-		if from = q.cursor; from.before(l.clear) {
+		if from = s.place(q); from.before(l.clear) {
 			from = l.clear
 		}
 	}
@@ -203,7 +203,7 @@ func (s *Store) searchLane(l *lane, budget *int) (done bool, err error) {
 	full := false
 	end, err := s.eachOpen(from, budget, func(f *frame, c uint32, at ref) bool {
 		switch {
-		case passed && q.unloaded > 0 && !at.before(q.cursor):
+		case passed && q.unloaded > 0 && !at.before(s.place(q)):
 			return false // what comes from here on goes through the queue's window
 		case !passed && !at.before(l.known[0].at):
 			return false
@@ -240,6 +240,9 @@ func (s *Store) searchLane(l *lane, budget *int) (done bool, err error) {
 // used up. It answers where it stopped; after the last one, a place behind everything.
 func (s *Store) eachOpen(from ref, budget *int, fn func(f *frame, c uint32, at ref) bool) (ref, error) {
 	stop := ref{maxSeq, 0}
+	if from.seq > s.meta.lastSeq {
+		return stop, nil
+	}
 	visit := func(f *frame) bool {
 		c := uint32(0)
 		if f.has(from.seq) {
@@ -252,6 +255,7 @@ func (s *Store) eachOpen(from ref, budget *int, fn func(f *frame, c uint32, at r
 				return true
 			}
 			at := f.refOf(i)
+			s.visits++
 			if *budget--; *budget < 0 || !fn(f, i, at) {
 				stop = at
 				return false

@@ -227,6 +227,7 @@ func (s *Store) loadSchedule() error {
 				for k := range r.Scan(prefix, prefixEnd(prefix)) {
 					due, _ := parseDue(k)
 					q.due[c] = &dueList{more: due}
+					s.oldest.list(q)
 					break
 				}
 			}

@@ -11,6 +11,7 @@ import (
 
 // plan is a batch being decided: the operations that say what was decided, and what memory does when they are durable.
 type plan struct {
+	no      uint64 // of the batch
 	now     time.Time
 	receipt *store.Receipt
 	ops     enc
@@ -36,7 +37,10 @@ type plan struct {
 	lanes   map[laneKey]bool
 	gated   map[store.Destination]bool // gates that this batch puts
 	lastID  store.ID
-	sameKey int // of the event that is being decided
+	sameKey int      // of the event that is being decided
+	hashes  []uint64 // of the idempotency keys of all appends; 0 for none
+	row     row      // of the delivery that is being decided
+	one     enc      // a row that is on its way into ops
 
 	// What happens in memory.
 	settling []*lease
@@ -44,10 +48,13 @@ type plan struct {
 	releases []*lease
 	busy     []ref
 	grants   []plannedGrant
-	granted  grantCount
-	worker   string        // who gets the grants
-	leaseFor time.Duration // and for how long
-	poisoned int           // how many of the poison and the damaged are decided
+	granted  int
+	newDests map[store.Destination]int // how many of them on destinations that memory does not have yet
+	granter  *worker                   // who gets the grants, while the batch is being decided
+	worker   string                    // the name
+	leaseFor time.Duration             // and for how long
+	leased   []store.Grant             // room for those of the events that follow
+	poisoned int                       // how many of the poison and the damaged are decided
 	spoiled  int
 }
 
@@ -74,24 +81,29 @@ type plannedGrant struct {
 	at    ref
 	id    store.DeliveryID
 	gen   uint64
+	no    uint32
 	queue queueName
-	class store.Class
 	lane  uint64
 }
 
-// grantCount counts the leases that a batch asks for on its own deliveries.
-type grantCount struct {
-	total   int
-	perDest map[store.Destination]int
+// roomForGrants is where the grants of an event with n deliveries go; the results of a batch share few arrays.
+func (p *plan) roomForGrants(want *store.ClaimRequest, n int) []store.Grant {
+	if want == nil || p.granted >= want.Max {
+		return nil
+	}
+	if n = min(n, want.Max-p.granted); n > cap(p.leased) {
+		p.leased = make([]store.Grant, 0, max(n, min(len(p.receipt.Appends)-len(p.events), 64)))
+	}
+	return p.leased[:0]
 }
 
+// reset makes the plan ready for the next batch. What nobody keeps is used again.
 func (p *plan) reset(now time.Time, b *store.Batch) {
 	*p = plan{
-		now: now, ops: enc{p.ops.b[:0]}, notes: enc{p.notes.b[:0]}, events: p.events[:0], targets: p.targets[:0], moved: p.moved[:0],
-		settling: p.settling[:0], extends: p.extends[:0], keys: p.keys, releases: p.releases[:0], busy: p.busy[:0], grants: p.grants[:0],
-		receipt: &store.Receipt{},
+		no: p.no + 1, now: now, ops: enc{p.ops.b[:0]}, notes: enc{p.notes.b[:0]}, one: p.one, events: p.events[:0], targets: p.targets[:0],
+		moved: p.moved[:0], settling: p.settling[:0], extends: p.extends[:0], releases: p.releases[:0], busy: p.busy[:0],
+		grants: p.grants[:0], hashes: p.hashes[:0], keys: emptied(p.keys), lanes: emptied(p.lanes), receipt: &store.Receipt{},
 	}
-	clear(p.keys)
 	if n := len(b.Docs); n > 0 {
 		p.receipt.Docs = make([]store.DocResult, n)
 	}
@@ -108,6 +120,27 @@ func (p *plan) reset(now time.Time, b *store.Batch) {
 	if n := len(b.Appends); n > 0 {
 		p.receipt.Appends = make([]store.AppendResult, n)
 	}
+}
+
+// letGo forgets what belongs to others, after the batch.
+func (p *plan) letGo() {
+	clear(p.events)
+	clear(p.targets)
+	clear(p.moved)
+	clear(p.settling)
+	clear(p.extends)
+	clear(p.releases)
+	clear(p.grants)
+	p.receipt, p.frame, p.rows, p.docs, p.leased = nil, nil, nil, nil, nil
+}
+
+// emptied is an empty map to be used again; a large one is not, for that takes as long as it once was large.
+func emptied[K comparable, V any](m map[K]V) map[K]V {
+	if len(m) > 1024 {
+		return nil
+	}
+	clear(m)
+	return m
 }
 
 // empty reports whether there is nothing to write.
@@ -157,6 +190,7 @@ func (s *Store) decide(p *plan, b *store.Batch, appends bool) error {
 	if err := s.decidePoison(p); err != nil {
 		return err
 	}
+	s.hashKeys(p, b.Appends)
 	for i := range b.Appends {
 		if !appends {
 			p.receipt.Appends[i].Err = errFullForNow
@@ -200,7 +234,7 @@ func (s *Store) abandon(p *plan) {
 			if r, err := s.oldRow(at); err == nil && r != nil && r.waits() {
 				s.pushDue(s.queues[r.queue], r.class, r.due, at)
 			} else if err == nil && r == nil && k.queue != 0 {
-				s.offer(s.queues[k.queue], store.Live, at)
+				s.offer(s.queues[k.queue], store.Live, dueItem{p.now, at})
 			}
 		}
 	}
@@ -226,7 +260,7 @@ func (s *Store) applyMemory(p *plan) {
 			if l.lost > 0 && len(s.notes) > 0 { // they are nothing to hold against it any more
 				s.notes = slices.DeleteFunc(s.notes, func(n *lease) bool { return n.at == l.at })
 			}
-			s.offer(l.queue, l.class, l.at)
+			s.offer(l.queue, l.class, l.dueItem)
 			s.relane(laneKey{l.queue.no, l.lane})
 		}
 	}
@@ -234,14 +268,20 @@ func (s *Store) applyMemory(p *plan) {
 
 // makeLeases grants what was planned; the deliveries are applied right after.
 func (s *Store) makeLeases(p *plan) {
+	if len(p.grants) == 0 {
+		return
+	}
+	w := s.workerOf(p.worker) // p.granter may have gone home
+	var slab leaseSlab
 	for i := range p.grants {
 		g := &p.grants[i]
-		q := s.byName[g.queue]
+		q := s.queue(g.no)
 		if q == nil { // made by this very frame
-			no := p.queues[g.queue]
-			q = s.addQueue(no, g.queue)
+			q = s.addQueue(g.no, g.queue)
 		}
-		l := &lease{at: g.at, id: g.id, gen: g.gen, queue: q, frame: p.frame, class: g.class, lane: g.lane, noted: true}
-		s.hold(l, p.worker, later(p.now, p.leaseFor))
+		l := slab.next(len(p.grants) - i - 1)
+		l.dueItem, l.id, l.gen = dueItem{p.now, g.at}, g.id, g.gen
+		l.queue, l.frame, l.class, l.lane, l.noted = q, p.frame, store.Live, g.lane, true
+		s.hold(l, w, later(p.now, p.leaseFor))
 	}
 }

@@ -599,39 +599,3 @@ func (s *Store) Stats(ctx context.Context) (store.Stats, error) {
 	}
 	return st, nil
 }
-
-// oldestDue tells how long the oldest delivery that could be tried has waited, whether its destination is held or not.
-func (s *Store) oldestDue(now time.Time) (time.Duration, error) {
-	oldest := now
-	older := func(t time.Time) {
-		if t.Before(oldest) {
-			oldest = t
-		}
-	}
-	budget := 256 // leased ones come first, and then what is older than all others
-	_, err := s.eachOpen(ref{1, 0}, &budget, func(f *frame, _ uint32, at ref) bool {
-		if s.byRef[at] != nil {
-			return true
-		}
-		older(f.time)
-		return false
-	})
-	if err != nil {
-		return 0, err
-	}
-	for _, q := range s.queues[1:] {
-		if q == nil {
-			continue
-		}
-		for _, l := range q.due {
-			switch {
-			case l == nil:
-			case len(l.heap) > 0:
-				older(l.heap[0].due)
-			case !l.more.IsZero():
-				older(l.more)
-			}
-		}
-	}
-	return now.Sub(oldest), nil
-}

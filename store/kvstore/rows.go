@@ -65,6 +65,11 @@ const rowVersion = 1
 
 func (r *row) encode() []byte {
 	e := enc{make([]byte, 0, 96)}
+	r.encodeTo(&e)
+	return e.b
+}
+
+func (r *row) encodeTo(e *enc) {
 	e.u8(rowVersion)
 	e.u8(byte(r.state) | byte(r.class)<<4)
 	var flags byte
@@ -104,17 +109,24 @@ func (r *row) encode() []byte {
 		e.raw(r.origin.Event[:])
 		e.uint(r.origin.N)
 	}
-	return e.b
 }
 
 func decodeRow(b []byte) (*row, error) {
+	r := &row{}
+	if err := r.decode(b); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *row) decode(b []byte) error {
 	d := dec{b: b}
 	if v := d.u8(); v != rowVersion {
-		return nil, errVersion("delivery", v)
+		return errVersion("delivery", v)
 	}
 	st := d.u8()
 	flags := d.u8()
-	r := &row{state: store.State(st & 15), class: store.Class(st >> 4), leased: flags&1 != 0, block: flags&2 != 0, silent: flags&16 != 0}
+	*r = row{state: store.State(st & 15), class: store.Class(st >> 4), leased: flags&1 != 0, block: flags&2 != 0, silent: flags&16 != 0}
 	r.queue = uint32(d.uint())
 	if flags&8 != 0 {
 		r.lane = d.fix64()
@@ -136,12 +148,12 @@ func decodeRow(b []byte) (*row, error) {
 		r.origin.N = d.uint()
 	}
 	if d.err != nil {
-		return nil, fmt.Errorf("%w: delivery: %w", store.ErrCorrupt, d.err)
+		return fmt.Errorf("%w: delivery: %w", store.ErrCorrupt, d.err)
 	}
 	if r.class >= store.Classes || r.state != store.Pending && r.state != store.Done && r.state != store.Dead && r.state != store.Cancelled {
-		return nil, fmt.Errorf("%w: delivery: there is no state %d of class %d", store.ErrCorrupt, r.state, r.class)
+		return fmt.Errorf("%w: delivery: there is no state %d of class %d", store.ErrCorrupt, r.state, r.class)
 	}
-	return r, nil
+	return nil
 }
 
 // undecided reports whether the row keeps its lane shut.

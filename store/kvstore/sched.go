@@ -26,7 +26,7 @@ type sched struct {
 	queues   []*queue // by number; [0] is unused
 	byName   map[queueName]*queue
 	lanes    map[laneKey]*lane
-	leases   map[store.DeliveryID]*lease
+	leases   map[uint64]*lease // by gen
 	byRef    map[ref]*lease
 	expiry   expiryHeap
 	wakes    wakeHeap
@@ -41,6 +41,9 @@ type sched struct {
 	suspect  *lease       // of the one delivery that is suspected of killing processes and leased
 	suspects []suspected  // others, which wait until it is known to be innocent
 	scans    []*lane      // lanes whose next delivery is to be found on disk
+	oldest   oldest
+	fills    fills
+	visits   int // how many deliveries eachOpen has looked at; tests ask
 
 	lastFrame *frame
 }
@@ -50,7 +53,7 @@ type sched struct {
 type suspected struct {
 	queue *queue
 	class store.Class
-	at    ref
+	dueItem
 }
 
 type queueName struct {
@@ -71,7 +74,18 @@ type dest struct {
 	queues   []*queue
 	gates    map[string]*store.Gate
 	inflight int
-	parked   bool // some queue of it was taken out of its ring and waits for unpark
+	holders  []holder  // whose leases these are
+	alone    [1]holder // room for the first of them: mostly there is one
+	parked   bool      // some queue of it was taken out of its ring and waits for unpark
+
+	batch  uint64 // the number of the batch that grants; see grantBorn
+	grants int    // by that batch
+}
+
+// holder is a worker with leases on a destination.
+type holder struct {
+	worker *worker
+	leases int
 }
 
 // queue is the work of one tenant for one destination.
@@ -81,13 +95,17 @@ type queue struct {
 	dest   *dest
 	inRing [store.Classes]bool
 
-	// First attempts: those in the window, then from cursor on those on disk, of which there are unloaded.
+	// First attempts: those in the window, then those on disk, of which there are unloaded. None of these comes before cursor,
+	// and mostly more is known: see place.
 	window   deque[ref]
 	cursor   ref
 	unloaded int
+	missed   [reaches]uint32 // numbers of reaches in which something of it was passed over
+	passed   int             // the number of the last walk that found the window full
 
-	again [store.Classes]deque[ref] // given back or lost: due now
-	due   [store.Classes]*dueList
+	again  [store.Classes]deque[dueItem] // given back or lost: due now
+	due    [store.Classes]*dueList
+	listed bool // in oldest.queues
 }
 
 // dueList holds the next of the deliveries that wait for a time; more is the due time from which on the rest is on disk,
@@ -105,7 +123,7 @@ type dueItem struct {
 }
 
 type lease struct {
-	at       ref
+	dueItem
 	id       store.DeliveryID // zero until its event was read
 	gen      uint64
 	until    time.Time
@@ -125,7 +143,6 @@ type lease struct {
 type worker struct {
 	total    int
 	perClass [store.Classes]int
-	perDest  map[*dest]int
 }
 
 func (s *sched) init() {
@@ -134,7 +151,7 @@ func (s *sched) init() {
 	s.queues = []*queue{nil}
 	s.byName = map[queueName]*queue{}
 	s.lanes = map[laneKey]*lane{}
-	s.leases = map[store.DeliveryID]*lease{}
+	s.leases = map[uint64]*lease{}
 	s.byRef = map[ref]*lease{}
 	s.workers = map[string]*worker{}
 	s.lost = map[ref]int{}
@@ -145,6 +162,7 @@ func (s *sched) destOf(name store.Destination) *dest {
 	d := s.dests[name]
 	if d == nil {
 		d = &dest{name: name}
+		d.holders = d.alone[:0]
 		s.dests[name] = d
 	}
 	return d
@@ -179,10 +197,38 @@ func (s *sched) queue(no uint32) *queue {
 func (s *sched) workerOf(name string) *worker {
 	w := s.workers[name]
 	if w == nil {
-		w = &worker{perDest: map[*dest]int{}}
+		w = &worker{}
 		s.workers[name] = w
 	}
 	return w
+}
+
+// heldBy is how many leases a worker has on the destination.
+func (d *dest) heldBy(w *worker) int {
+	for i := range d.holders {
+		if d.holders[i].worker == w {
+			return d.holders[i].leases
+		}
+	}
+	return 0
+}
+
+// count notes n more leases of a worker, or less.
+func (d *dest) count(w *worker, n int) {
+	d.inflight += n
+	for i := range d.holders {
+		h := &d.holders[i]
+		if h.worker != w {
+			continue
+		}
+		if h.leases += n; h.leases == 0 {
+			*h = d.holders[len(d.holders)-1]
+			d.holders[len(d.holders)-1] = holder{}
+			d.holders = d.holders[:len(d.holders)-1]
+		}
+		return
+	}
+	d.holders = append(d.holders, holder{w, n})
 }
 
 // held reports whether a gate holds the destination now.
@@ -263,21 +309,32 @@ func accepts(list []store.Destination, d store.Destination) bool {
 	return false
 }
 
+// leaseSlab makes many leases at once. It makes few enough that one which lasts does not keep much besides it.
+type leaseSlab []lease
+
+const leaseSlabSize = 32
+
+// next makes a lease; up to n more will be wanted.
+func (b *leaseSlab) next(n int) *lease {
+	if len(*b) == 0 {
+		*b = make([]lease, min(n+1, leaseSlabSize))
+	}
+	l := &(*b)[0]
+	*b = (*b)[1:]
+	return l
+}
+
 // hold makes a lease count.
-func (s *Store) hold(l *lease, name string, until time.Time) {
-	w := s.workerOf(name)
+func (s *Store) hold(l *lease, w *worker, until time.Time) {
 	l.worker, l.until = w, until
 	s.byRef[l.at] = l
-	if !l.id.IsZero() {
-		s.leases[l.id] = l
-	}
+	s.leases[l.gen] = l
 	if l.frame != nil {
 		l.frame.pinned++
 	}
 	w.total++
 	w.perClass[l.class]++
-	w.perDest[l.queue.dest]++
-	l.queue.dest.inflight++
+	l.queue.dest.count(w, 1)
 	s.expiry.add(l)
 	if !l.noted {
 		s.notes = append(s.notes, l)
@@ -294,13 +351,15 @@ func (s *Store) relane(k laneKey) {
 
 // endLease takes a lease back and lets others in.
 func (s *Store) endLease(l *lease) {
-	delete(s.leases, l.id)
+	delete(s.leases, l.gen)
 	delete(s.byRef, l.at)
 	if l.index >= 0 {
 		s.expiry.remove(l.index)
 	}
 	if l.frame != nil {
 		l.frame.pinned--
+		s.oldest.ended(l)
+		l.frame = nil // leases that were made together are kept together
 	}
 	l.worker.total--
 	l.worker.perClass[l.class]--
@@ -309,16 +368,11 @@ func (s *Store) endLease(l *lease) {
 		waiting := s.suspects
 		s.suspects = nil
 		for _, w := range waiting {
-			s.offer(w.queue, w.class, w.at)
+			s.offer(w.queue, w.class, w.dueItem)
 		}
 	}
 	d := l.queue.dest
-	if n := l.worker.perDest[d] - 1; n > 0 {
-		l.worker.perDest[d] = n
-	} else {
-		delete(l.worker.perDest, d)
-	}
-	d.inflight--
+	d.count(l.worker, -1)
 	s.unpark(d)
 }
 
@@ -333,13 +387,14 @@ func (s *Store) expire(now time.Time) {
 		s.endLease(l)
 		l.over = true
 		s.lost[l.at] = l.lost + 1
-		s.offer(l.queue, l.class, l.at)
+		s.offer(l.queue, l.class, l.dueItem)
 		s.relane(laneKey{l.queue.no, l.lane})
 	}
 }
 
 // offer makes a delivery that is due now known to its queue once more.
-func (s *Store) offer(q *queue, c store.Class, at ref) {
-	q.again[c].push(at)
+func (s *Store) offer(q *queue, c store.Class, it dueItem) {
+	q.again[c].push(it)
+	s.oldest.list(q)
 	s.activate(q, c)
 }
