@@ -128,15 +128,8 @@ func (s *Store) applyEvents(f *frame, live bool) {
 	if !live {
 		return
 	}
-	for c := uint32(0); ; c++ {
-		c, ok := f.open.from(c)
-		if !ok {
-			break
-		}
+	for c, ok := f.open.from(0); ok; c, ok = f.open.from(c + 1) {
 		s.arrive(f, c, f.refOf(c))
-		if c+1 == uint32(len(f.cells)) {
-			break
-		}
 	}
 }
 
@@ -171,7 +164,8 @@ func encodeSeq(seq uint64) []byte {
 // arrive offers a new first attempt to its queue.
 func (s *Store) arrive(f *frame, c uint32, at ref) {
 	q := s.queues[f.cells[c].queue]
-	if s.byRef[at] == nil && (q.unloaded > 0 || q.window.len() >= windowSize) { // born leased ones never wait on disk
+	// A born leased one has no need to wait on disk, but a walk that others wait for will come by it, and counts it.
+	if q.unloaded > 0 || q.window.len() >= windowSize && s.byRef[at] == nil {
 		if q.unloaded == 0 {
 			q.cursor = at
 		}

@@ -481,3 +481,53 @@ func TestPruneBesideAFlushForgetsNothingThatWaits(t *testing.T) {
 		}
 	})
 }
+
+// A frame that is heavier than the whole cache is in memory once, and not thrown away while it is used: what is noted in it
+// reaches the engine.
+func TestFrameHeavierThanTheCache(t *testing.T) {
+	t.Parallel()
+	m, o := memory.NewMap(), &kvstore.Options{Log: &plainLog{}, Cache: 8}
+	s := open(t, m, o)
+	heavy := publish(1, "a", "b")
+	for range 200 {
+		heavy.Deliveries = append(heavy.Deliveries, store.NewDelivery{Destination: "z"})
+	}
+	commit(t, s, &store.Batch{Appends: []store.Append{heavy}})
+	commit(t, s, &store.Batch{Appends: []store.Append{publish(2, "c")}})
+	again := func() {
+		t.Helper()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, m, o)
+	}
+	claim := func(d store.Destination) []store.Lease {
+		t.Helper()
+		r, err := s.Claim(ctx, store.ClaimRequest{Worker: "w", Max: 1, Lease: time.Hour, Accept: []store.Destination{d}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Leases
+	}
+	again()
+	var held []store.Lease
+	for _, d := range []store.Destination{"a", "c", "b"} { // the event of c is in another frame
+		held = append(held, claim(d)...)
+	}
+	if len(held) != 3 {
+		t.Fatalf("%d leases", len(held))
+	}
+	for _, l := range held {
+		commit(t, s, &store.Batch{Settles: []store.Settle{{ID: l.Delivery.ID, Gen: l.Gen, Op: store.OpDone, Reason: "delivered"}}})
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again()
+	defer s.Close()
+	for _, d := range []store.Destination{"a", "b", "c"} {
+		if n := len(claim(d)); n > 0 {
+			t.Errorf("the delivery to %s is given again after its success was recorded", d)
+		}
+	}
+}

@@ -20,6 +20,7 @@ type claiming struct {
 	*store.ClaimRequest
 	now     time.Time
 	worker  *worker
+	planned int // leases that the batch on its way into the log will make for the worker
 	budget  int // of deliveries looked at on disk
 	granted []granted
 	slab    leaseSlab
@@ -87,6 +88,9 @@ func (s *Store) claim(r *store.ClaimRequest) (*store.ClaimResult, *claiming, err
 		return nil, nil, err
 	}
 	c := &claiming{ClaimRequest: r, now: now, worker: s.workerOf(r.Worker), budget: scanBudget}
+	if r.Worker == s.plan.worker {
+		c.planned = s.plan.granted
+	}
 	if err := s.searchLanes(&c.budget); err != nil {
 		return nil, nil, err
 	}
@@ -123,8 +127,11 @@ func (s *Store) claim(r *store.ClaimRequest) (*store.ClaimResult, *claiming, err
 
 // full reports whether the request allows no more of a class.
 func (c *claiming) full(class store.Class) bool {
-	limit := c.PerClass[class]
-	return limit > 0 && c.worker.perClass[class] >= limit
+	limit, have := c.PerClass[class], c.worker.perClass[class]
+	if class == store.Live {
+		have += c.planned
+	}
+	return limit > 0 && have >= limit
 }
 
 // nextWake says when to ask again.
@@ -173,18 +180,22 @@ func (s *Store) take(c *claiming, q *queue, class store.Class) (again bool, err 
 	d := q.dest
 	for granted := false; ; {
 		limit := d.limit()
-		if d.held(c.now) || limit > 0 && d.inflight >= limit {
+		planned := s.reserved(d)
+		if d.held(c.now) || limit > 0 && d.inflight+planned >= limit {
 			d.parked = true // out of the rings until its gates or leases change, or a hold ends
 			return false, nil
 		}
-		if !accepts(c.Accept, d.name) || c.PerDestination > 0 && d.heldBy(c.worker) >= c.PerDestination {
+		if c.Worker != s.plan.worker {
+			planned = 0 // somebody else's
+		}
+		if !accepts(c.Accept, d.name) || c.PerDestination > 0 && d.heldBy(c.worker)+planned >= c.PerDestination {
 			c.skipped = append(c.skipped, skippedQueue{q, class})
 			return false, nil
 		}
 		if granted || c.full(class) {
 			return q.hasWorkNow(class, c.now), nil
 		}
-		at, ok, err := s.next(c, q, class)
+		it, ok, err := s.next(c, q, class)
 		if err != nil {
 			return false, err
 		}
@@ -195,7 +206,8 @@ func (s *Store) take(c *claiming, q *queue, class store.Class) (again bool, err 
 			}
 			return false, nil
 		}
-		if granted, err = s.try(c, q, class, at); err != nil {
+		if granted, err = s.try(c, q, class, it.at); err != nil {
+			s.offer(q, class, it)
 			return false, err
 		}
 	}
@@ -211,25 +223,25 @@ func (q *queue) hasWorkNow(c store.Class, now time.Time) bool {
 }
 
 // next takes the next candidate of a queue, which may turn out to be none.
-func (s *Store) next(c *claiming, q *queue, class store.Class) (ref, bool, error) {
+func (s *Store) next(c *claiming, q *queue, class store.Class) (dueItem, bool, error) {
 	if q.again[class].len() > 0 {
-		return q.again[class].pop().at, true, nil
+		return q.again[class].pop(), true, nil
 	}
-	if at, ok, err := s.popDue(q, class, c.now); ok || err != nil {
-		return at, ok, err
+	if it, ok, err := s.popDue(q, class, c.now); ok || err != nil {
+		return it, ok, err
 	}
 	if class != store.Live {
-		return ref{}, false, nil
+		return dueItem{}, false, nil
 	}
 	if q.window.len() == 0 && q.unloaded > 0 {
 		if err := s.fill(c, q); err != nil {
-			return ref{}, false, err
+			return dueItem{}, false, err
 		}
 	}
 	if q.window.len() == 0 {
-		return ref{}, false, nil
+		return dueItem{}, false, nil
 	}
-	return q.window.pop(), true, nil
+	return dueItem{c.now, q.window.pop()}, true, nil // since when, its frame knows
 }
 
 // try grants a candidate if it still may be tried.

@@ -81,7 +81,8 @@ func (l *dueList) spill() {
 // refill reads the next rows of a list that has run out.
 func (s *Store) refill(q *queue, c store.Class, l *dueList) error {
 	prefix := duePrefix(q.no, c)
-	from := binary.BigEndian.AppendUint64(append([]byte{}, prefix...), uint64(l.more.UnixNano()))
+	more := l.more
+	from := binary.BigEndian.AppendUint64(append([]byte{}, prefix...), uint64(more.UnixNano()))
 	l.more = time.Time{}
 	var last time.Time
 	n := 0
@@ -102,6 +103,8 @@ func (s *Store) refill(q *queue, c store.Class, l *dueList) error {
 		return nil
 	})
 	if err != nil {
+		l.heap, l.more = nil, more // the next Claim tries again
+		s.activate(q, c)
 		return err
 	}
 	for _, rows := range []map[string][]byte{s.flushing, s.delta} {
@@ -124,20 +127,20 @@ func parseDue(k []byte) (time.Time, ref) {
 }
 
 // popDue takes the next delivery that is due.
-func (s *Store) popDue(q *queue, c store.Class, now time.Time) (ref, bool, error) {
+func (s *Store) popDue(q *queue, c store.Class, now time.Time) (dueItem, bool, error) {
 	l := q.due[c]
 	if l == nil {
-		return ref{}, false, nil
+		return dueItem{}, false, nil
 	}
 	if len(l.heap) == 0 && !l.more.IsZero() && !l.more.After(now) {
 		if err := s.refill(q, c, l); err != nil {
-			return ref{}, false, err
+			return dueItem{}, false, err
 		}
 	}
 	if len(l.heap) == 0 || l.heap[0].due.After(now) {
-		return ref{}, false, nil
+		return dueItem{}, false, nil
 	}
-	return heap.Pop(&l.heap).(dueItem).at, true, nil
+	return heap.Pop(&l.heap).(dueItem), true, nil
 }
 
 // wakeUp puts back into the rings whatever waited for a time that has come.

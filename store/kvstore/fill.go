@@ -14,7 +14,7 @@ type reach struct {
 
 const (
 	reaches  = 4   // how many are remembered: different parts of a backlog may be worked off side by side
-	reachGap = 256 // places between the end of one and a queue's cursor that a walk goes through to stay in it
+	reachGap = 256 // deliveries between the end of one and a queue's cursor that a walk goes through to stay in it
 )
 
 // fills is what memory knows about walks.
@@ -36,36 +36,35 @@ func (s *sched) place(q *queue) ref {
 	return at
 }
 
-// reachFor chooses the reach that a walk for what begins at a place belongs to, or begins a new one, and says where the walk
-// has to start.
-func (s *sched) reachFor(at ref) (i int, start ref) {
-	s.fills.walks++
-	best := -1
+// reachFor chooses the reach that a walk for what begins at a place belongs to, and says where it has to start; -1 if the place
+// is in none, and none ends before it.
+func (s *sched) reachFor(at ref) (in int, start ref) {
+	in = -1
 	for i := range s.fills.reaches {
 		r := &s.fills.reaches[i]
 		if r.no == 0 || at.before(r.from) || at.seq > r.to.seq && at.seq-r.to.seq > reachGap {
 			continue
 		}
-		if best < 0 || s.fills.reaches[best].to.before(r.to) {
-			best = i
+		if in < 0 || s.fills.reaches[in].to.before(r.to) {
+			in = i
 		}
 	}
-	if best < 0 {
-		best = 0
-		for i := range s.fills.reaches {
-			if s.fills.reaches[i].used < s.fills.reaches[best].used {
-				best = i
-			}
+	if in >= 0 && s.fills.reaches[in].to.before(at) {
+		return in, s.fills.reaches[in].to
+	}
+	return in, at
+}
+
+// newReach begins a reach, in the place of the one that was used the longest time ago.
+func (s *sched) newReach(at ref) (in int) {
+	for i := range s.fills.reaches {
+		if s.fills.reaches[i].used < s.fills.reaches[in].used {
+			in = i
 		}
-		s.fills.numbers++
-		s.fills.reaches[best] = reach{no: s.fills.numbers, from: at, to: at}
 	}
-	r := &s.fills.reaches[best]
-	r.used = s.fills.walks
-	if r.to.before(at) {
-		at = r.to
-	}
-	return best, at
+	s.fills.numbers++
+	s.fills.reaches[in] = reach{no: s.fills.numbers, from: at, to: at}
+	return in
 }
 
 // fill loads first attempts from disk into the window of a queue, and on the way into those of others.
@@ -73,9 +72,51 @@ func (s *Store) fill(c *claiming, q *queue) error {
 	if c.budget <= 0 {
 		return nil
 	}
-	in, start := s.reachFor(s.place(q))
+	at := s.place(q)
+	in, start := s.reachFor(at)
+	if in >= 0 && start.before(at) {
+		gap := min(c.budget, reachGap)
+		c.budget -= gap
+		end, err := s.fillAlong(in, start, at, q, &gap)
+		c.budget += max(gap, 0)
+		if err != nil {
+			return err
+		}
+		if end.before(at) {
+			in = -1 // it is a wide one
+		}
+	}
+	if in < 0 {
+		in = s.newReach(at)
+	}
+	end, err := s.fillAlong(in, at, ref{maxSeq, 0}, q, &c.budget)
+	if err != nil {
+		return err
+	}
+	if end.seq == maxSeq {
+		q.unloaded = 0
+		end = ref{s.meta.lastSeq + 1, 0}
+	}
+	if q.cursor.before(end) {
+		q.cursor = end
+	}
+	if r := &s.fills.reaches[in]; !end.before(r.to) {
+		r.to = end
+		q.missed[in] = 0
+	}
+	return nil
+}
+
+// fillAlong goes through what is open from start on, within a reach, until it comes to stop, or to what q has no room for, or the
+// budget is used up. It answers where it stopped.
+func (s *Store) fillAlong(in int, start, stop ref, q *queue, budget *int) (ref, error) {
+	s.fills.walks++
 	r := &s.fills.reaches[in]
-	end, err := s.eachOpen(start, &c.budget, func(f *frame, i uint32, at ref) bool {
+	r.used = s.fills.walks
+	end, err := s.eachOpen(start, budget, func(f *frame, i uint32, at ref) bool {
+		if !at.before(stop) {
+			return false
+		}
 		x := s.queues[f.cells[i].queue]
 		if x.unloaded == 0 {
 			return true
@@ -95,19 +136,11 @@ func (s *Store) fill(c *claiming, q *queue) error {
 		}
 		return true
 	})
-	if err != nil {
-		return err
-	}
-	if end.seq == maxSeq {
-		q.unloaded = 0
-		end = ref{s.meta.lastSeq + 1, 0}
-	}
-	if q.cursor.before(end) {
-		q.cursor = end
-	}
-	if !end.before(r.to) {
+	if err == nil && stop.seq != maxSeq && r.to.before(end) {
 		r.to = end
-		q.missed[in] = 0
+		if stop.before(end) {
+			r.to = stop
+		}
 	}
-	return nil
+	return end, err
 }

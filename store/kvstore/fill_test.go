@@ -23,19 +23,19 @@ func TestDrainLooksAtEachDeliveryAFewTimes(t *testing.T) {
 		rounds func(dest int) int // how many claims later a delivery is settled
 		most   float64            // visits for each delivery
 	}{
-		{"1000 with 100 each", 100_000, func(n int) int { return n % 1000 }, nil, 2.2},
-		{"30 with 3000 each", 90_000, func(n int) int { return n % 30 }, nil, 2.2},
-		{"one after the other", 90_000, func(n int) int { return n / 1000 }, nil, 2.2},
-		{"one has nine of ten", 150_000, func(n int) int {
+		{"300 with 100 each", 30_000, func(n int) int { return n % 300 }, nil, 2.2},
+		{"30 with 1000 each", 30_000, func(n int) int { return n % 30 }, nil, 2.2},
+		{"one after the other", 30_000, func(n int) int { return n / 1000 }, nil, 2.2},
+		{"one has nine of ten", 50_000, func(n int) int {
 			if n%10 > 0 {
 				return 0
 			}
-			return 1 + n/10%1000
+			return 1 + n/10%300
 		}, nil, 2.5},
 		{"of different speeds", 100_000, func(n int) int { return n % 300 }, func(dest int) int { return dest % 8 }, 3},
-		{"of all sizes", 100_000, func(n int) int {
+		{"of all sizes", 40_000, func(n int) int {
 			h := uint64(uint32(n) * 2654435761)
-			return int(h * h >> 32 * 300 >> 32)
+			return int(h * h >> 32 * 120 >> 32)
 		}, nil, 12},
 	} {
 		for _, opened := range []string{"", ", opened again"} {
@@ -121,6 +121,7 @@ func walkAround(t *testing.T, seed uint64) {
 		names[i] = store.Destination(fmt.Sprint("d", i))
 	}
 	n, done := 0, 0
+	var born []store.Settle
 	add := func(events int) {
 		for events > 0 {
 			b := &store.Batch{}
@@ -131,13 +132,28 @@ func walkAround(t *testing.T, seed uint64) {
 					i = some // it comes in lumps
 				}
 				a := publish(n, names[i*i/len(names)])
-				if rng.IntN(10) == 0 {
+				switch rng.IntN(10) {
+				case 0:
 					a.Deliveries[0].Lane = fmt.Sprint("lane", rng.IntN(5))
+				case 1:
+					a.Deliveries[0].After = time.Duration(rng.IntN(3)) * time.Second
 				}
 				b.Appends = append(b.Appends, a)
 				n, events = n+1, events-1
 			}
-			commit(t, s, b)
+			if rng.IntN(3) == 0 {
+				b.Lease = &store.ClaimRequest{Worker: "w", Max: 1 + rng.IntN(60), Lease: time.Minute}
+				b.Settles, born = append(b.Settles, born...), nil // so that there is room in the middle of a commit
+			}
+			for _, a := range commit(t, s, b).Appends {
+				for _, g := range a.Leased {
+					born = append(born, store.Settle{ID: store.DeliveryID{Event: a.ID, N: uint64(g.Index)}, Gen: g.Gen, Op: store.OpDone, Reason: "delivered"})
+					done++
+				}
+			}
+			if err := s.CheckUnloaded(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	add(6000)
@@ -175,7 +191,8 @@ func walkAround(t *testing.T, seed uint64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &store.Batch{}
+		b := &store.Batch{Settles: born}
+		born = nil
 		for _, l := range got.Leases {
 			st := store.Settle{ID: l.Delivery.ID, Gen: l.Gen, Op: store.OpDone, Reason: "delivered", Attempt: &store.Attempt{Code: 200}}
 			if rng.IntN(20) == 0 {
@@ -202,5 +219,32 @@ func walkAround(t *testing.T, seed uint64) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Destinations that are close by their places, but with many deliveries of others in between, do not wait for those.
+func TestWideEventsBetweenTwoDestinations(t *testing.T) {
+	t.Parallel()
+	m, options := memory.NewMap(), &kvstore.Options{Log: &plainLog{}}
+	s := open(t, m, options)
+	commit(t, s, &store.Batch{Appends: []store.Append{publish(0, "a")}})
+	wide := make([]store.Destination, 1000)
+	for i := range wide {
+		wide[i] = store.Destination(fmt.Sprint("z", i%20))
+	}
+	for n := range 250 {
+		commit(t, s, &store.Batch{Appends: []store.Append{publish(1+n, wide...)}})
+	}
+	commit(t, s, &store.Batch{Appends: []store.Append{publish(1000, "b")}})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, m, options)
+	defer s.Close()
+	for _, d := range []store.Destination{"a", "b"} {
+		r, err := s.Claim(ctx, store.ClaimRequest{Worker: "w", Max: 1, Lease: time.Hour, Accept: []store.Destination{d}})
+		if err != nil || len(r.Leases) != 1 {
+			t.Errorf("%s: %d leases, %v", d, len(r.Leases), err)
+		}
 	}
 }

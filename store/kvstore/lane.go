@@ -122,29 +122,36 @@ func (s *Store) leaveLane(k laneKey, at ref) {
 
 // readyHead offers the head of a lane to its queue, after it changed.
 func (s *Store) readyHead(l *lane) {
+	if err := s.offerHead(l); err != nil {
+		s.searchFor(l) // the next Claim tries again
+	}
+}
+
+func (s *Store) offerHead(l *lane) error {
 	if len(l.known) == 0 && l.more == 0 {
 		delete(s.lanes, l.key)
-		return
+		return nil
 	}
 	h, ok := s.headOf(l)
 	if !ok {
 		s.searchFor(l)
-		return
+		return nil
 	}
 	if s.byRef[h.at] != nil {
-		return
+		return nil
 	}
 	q := s.queues[l.key.queue]
 	if h.fresh {
 		q.window.pushFront(h.at)
 		s.activate(q, store.Live)
-		return
+		return nil
 	}
 	r, err := s.row(h.at)
 	if err != nil || r == nil || !r.waits() {
-		return // shut by a dead letter; whoever hurries or cancels it comes through here again
+		return err // or shut by a dead letter; whoever hurries or cancels it comes through here again
 	}
 	s.pushDue(q, r.class, r.due, h.at)
+	return nil
 }
 
 // isHead reports whether a delivery may be tried as far as its lane is concerned.
@@ -178,7 +185,10 @@ func (s *Store) searchLanes(budget *int) error {
 			s.scans = slices.Delete(s.scans, 0, 1)
 			l.searching = false
 			if s.lanes[l.key] == l {
-				s.readyHead(l)
+				if err := s.offerHead(l); err != nil {
+					s.searchFor(l)
+					return err
+				}
 			}
 		}
 	}

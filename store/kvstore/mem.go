@@ -304,7 +304,7 @@ func (s *Store) evict() {
 	}
 	old := s.useClock - uint64(len(s.frames)/2)
 	for base, f := range s.frames {
-		if !f.dirty && !f.isNew && f.pinned == 0 && f.used <= old {
+		if !f.dirty && !f.isNew && f.pinned == 0 && f.used <= old && f.used < s.useClock { // the newest is about to be used
 			s.forget(base, f)
 		}
 	}

@@ -48,7 +48,7 @@ type plan struct {
 	releases []*lease
 	busy     []ref
 	grants   []plannedGrant
-	granted  int
+	granted  int                       // how many leases there will be; 0 once they are there. See reserved
 	newDests map[store.Destination]int // how many of them on destinations that memory does not have yet
 	granter  *worker                   // who gets the grants, while the batch is being decided
 	worker   string                    // the name
@@ -217,8 +217,23 @@ func expected(err error) bool {
 	return errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrLeaseLost) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
 }
 
+// reserved is how many leases on a destination the batch that is on its way into the log will make: for a Claim meanwhile they
+// are as good as there.
+func (s *Store) reserved(d *dest) int {
+	if p := &s.plan; p.granted > 0 && d.batch == p.no {
+		return d.grants
+	}
+	return 0
+}
+
 // abandon forgets what was planned.
 func (s *Store) abandon(p *plan) {
+	p.granted = 0
+	for i := range p.grants {
+		if d := s.dests[p.grants[i].queue.dest]; d != nil {
+			s.unpark(d)
+		}
+	}
 	for _, l := range p.settling {
 		if s.byRef[l.at] != l {
 			continue
@@ -284,4 +299,5 @@ func (s *Store) makeLeases(p *plan) {
 		l.queue, l.frame, l.class, l.lane, l.noted = q, p.frame, store.Live, g.lane, true
 		s.hold(l, w, later(p.now, p.leaseFor))
 	}
+	p.granted = 0
 }
