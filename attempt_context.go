@@ -9,6 +9,9 @@ import (
 // attemptContext is what context.WithDeadline makes, for an attempt, but made when somebody waits for its end. The dispatcher
 // of the gateway looks at the deadline and never waits, so most attempts need neither a timer nor a place among the
 // children of the parent, which all workers share.
+//
+// One difference is left. Nobody sees which came first if nobody looks until the deadline has passed and the parent ended
+// too: then it was the deadline.
 type attemptContext struct {
 	parent   context.Context // has no deadline of its own
 	deadline time.Time
@@ -16,8 +19,18 @@ type attemptContext struct {
 	mu    sync.Mutex
 	real  context.Context // nil until it is needed
 	stop  context.CancelFunc
-	ended bool
+	ended attemptEnd // what had ended it when end was called, if it was not made by then
 }
+
+// attemptEnd is what ended an attempt's context.
+type attemptEnd uint8
+
+const (
+	notEnded attemptEnd = iota
+	endedByDeadline
+	endedByParent
+	endedByItself
+)
 
 func newAttemptContext(parent context.Context, deadline time.Time) *attemptContext {
 	return &attemptContext{parent: parent, deadline: deadline}
@@ -27,19 +40,39 @@ func newAttemptContext(parent context.Context, deadline time.Time) *attemptConte
 func (c *attemptContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ended = true
 	if c.real != nil {
 		c.stop()
+	} else if c.ended = c.endedBy(); c.ended == notEnded {
+		c.ended = endedByItself
 	}
 }
 
-// made answers the context that this one stands for; with mu held.
+// endedBy says what ended it, while it is not made; with mu held.
+func (c *attemptContext) endedBy() attemptEnd {
+	switch {
+	case c.ended != notEnded:
+		return c.ended
+	case !time.Now().Before(c.deadline):
+		return endedByDeadline
+	case c.parent.Err() != nil:
+		return endedByParent
+	}
+	return notEnded
+}
+
+// made answers the context that this one stands for; with mu held. What has ended it already is all that may be seen to.
 func (c *attemptContext) made() context.Context {
-	if c.real == nil {
+	if c.real != nil {
+		return c.real
+	}
+	switch c.endedBy() {
+	case endedByDeadline:
+		c.real, c.stop = context.WithDeadline(context.WithoutCancel(c.parent), c.deadline)
+	case endedByItself:
+		c.real, c.stop = context.WithCancel(context.WithoutCancel(c.parent))
+		c.stop()
+	default:
 		c.real, c.stop = context.WithDeadline(c.parent, c.deadline)
-		if c.ended {
-			c.stop()
-		}
 	}
 	return c.real
 }
@@ -55,7 +88,7 @@ func (c *attemptContext) Done() <-chan struct{} {
 func (c *attemptContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.real == nil && !c.ended && c.parent.Err() == nil && time.Now().Before(c.deadline) {
+	if c.real == nil && c.endedBy() == notEnded {
 		return nil
 	}
 	return c.made().Err()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +15,18 @@ func TestAttemptContextIsLikeTheStandardOne(t *testing.T) {
 	t.Parallel()
 	type key struct{}
 	ends := map[string]func(parent, own func()){
-		"nothing":             func(_, _ func()) {},
-		"the deadline":        func(_, _ func()) { time.Sleep(2 * time.Second) },
-		"the parent":          func(parent, _ func()) { parent() },
-		"its end":             func(_, own func()) { own() },
-		"its end, late":       func(_, own func()) { time.Sleep(2 * time.Second); own() },
-		"the parent, then it": func(parent, own func()) { parent(); own() },
+		"nothing":                           func(_, _ func()) {},
+		"the deadline":                      func(_, _ func()) { time.Sleep(2 * time.Second) },
+		"the parent":                        func(parent, _ func()) { parent() },
+		"its end":                           func(_, own func()) { own() },
+		"its end, late":                     func(_, own func()) { time.Sleep(2 * time.Second); own() },
+		"the parent, then it":               func(parent, own func()) { parent(); own() },
+		"it, then the parent":               func(parent, own func()) { own(); parent() },
+		"it, then the deadline":             func(_, own func()) { own(); time.Sleep(2 * time.Second) },
+		"the deadline, then the parent":     func(parent, _ func()) { time.Sleep(2 * time.Second); parent() },
+		"the deadline, the parent, then it": func(parent, own func()) { time.Sleep(2 * time.Second); parent(); own() },
+		"the parent, it, then the deadline": func(parent, own func()) { parent(); own(); time.Sleep(2 * time.Second) },
+		"it, the parent, then the deadline": func(parent, own func()) { own(); parent(); time.Sleep(2 * time.Second) },
 	}
 	looks := map[string]func(ctx context.Context) func() string{
 		"Err": func(ctx context.Context) func() string { return func() string { return fmt.Sprint(ctx.Err()) } },
@@ -51,6 +58,16 @@ func TestAttemptContextIsLikeTheStandardOne(t *testing.T) {
 		"Cause": func(ctx context.Context) func() string {
 			return func() string { return fmt.Sprint(ctx.Err(), context.Cause(ctx)) }
 		},
+		"Cause alone": func(ctx context.Context) func() string {
+			return func() string { return fmt.Sprint(context.Cause(ctx)) }
+		},
+		"a late child": func(ctx context.Context) func() string {
+			return func() string {
+				child, cancel := context.WithCancel(ctx)
+				defer cancel()
+				return fmt.Sprint(child.Err(), context.Cause(child), child.Value(key{}))
+			}
+		},
 		"a child": func(ctx context.Context) func() string {
 			child, cancel := context.WithCancel(ctx)
 			return func() string {
@@ -73,7 +90,8 @@ func TestAttemptContextIsLikeTheStandardOne(t *testing.T) {
 			t.Run(endName+"/"+lookName, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					parent, stop := context.WithCancel(context.WithValue(t.Context(), key{}, "v"))
+					parent, cancelParent := context.WithCancelCause(context.WithValue(t.Context(), key{}, "v"))
+					stop := func() { cancelParent(errors.New("the parent's cause")) }
 					defer stop()
 					at := time.Now().Add(time.Second)
 					std, cancel := context.WithDeadline(parent, at)
@@ -88,6 +106,37 @@ func TestAttemptContextIsLikeTheStandardOne(t *testing.T) {
 					}
 				})
 			})
+		}
+	}
+}
+
+// Whoever looks, and whatever ends it meanwhile: once it has ended, everybody sees that.
+func TestAttemptContextEndsForEverybody(t *testing.T) {
+	t.Parallel()
+	for range 200 {
+		parent, stop := context.WithCancel(t.Context())
+		ctx := newAttemptContext(parent, time.Now().Add(time.Millisecond))
+		var all sync.WaitGroup
+		for _, f := range []func(){
+			func() { <-ctx.Done() },
+			func() { _ = ctx.Err() },
+			func() { _ = context.Cause(ctx) },
+			func() { ctx.Value(1) },
+			func() {
+				child, cancel := context.WithCancel(ctx)
+				<-child.Done()
+				cancel()
+			},
+			func() { context.AfterFunc(ctx, func() {})() },
+			ctx.end,
+			stop,
+		} {
+			all.Go(f)
+		}
+		all.Wait()
+		<-ctx.Done()
+		if ctx.Err() == nil || context.Cause(ctx) == nil {
+			t.Fatalf("it is done, and says %v, %v", ctx.Err(), context.Cause(ctx))
 		}
 	}
 }

@@ -254,8 +254,7 @@ func (s *scheduler) add(w *work, name Destination) {
 	s.enter(d, w.class)
 }
 
-// newDest makes the queues of a destination, or takes those of one that was forgotten; with mu held. Until its first attempt
-// begins and tells the limit, that is one.
+// newDest makes the queues of a destination, or takes those of one that was forgotten; with mu held. pick learns the limit.
 func (s *scheduler) newDest(name Destination) *destQueue {
 	d := s.spare
 	if d == nil {
@@ -330,7 +329,10 @@ func (s *scheduler) pick() *work {
 		}
 		for s.rings[c].head != nil {
 			d := s.leave(c)
-			if d.queues[c].head == nil || d.running >= d.limit {
+			if d.queues[c].head == nil {
+				continue
+			}
+			if d.limit = s.limitOf(d.name); d.running >= d.limit {
 				continue // it comes back when that changes
 			}
 			w := d.queues[c].pop()
@@ -339,11 +341,27 @@ func (s *scheduler) pick() *work {
 			s.active++
 			s.busy[c]++
 			d.running++
-			s.enter(d, c)
+			for c := range store.Classes {
+				s.enter(d, c) // of all: the limit may have grown
+			}
 			return w
 		}
 	}
 	return nil
+}
+
+// limitOf answers how many attempts at a time a destination takes now; with mu held. The view knows it before anything that
+// may take long is done for an attempt: reading its event, say. Of an endpoint that another process may have made a moment
+// ago, one attempt finds out, and begin tells the others.
+func (s *scheduler) limitOf(name Destination) int {
+	v := &s.g.view
+	switch t := v.target(name); {
+	case t != nil:
+		return max(t.limit, 1)
+	case v.sharing.shared && isEndpoint(name):
+		return 1
+	}
+	return s.g.cfg.PerDestination
 }
 
 // startable reports whether some destination may have an attempt started; with mu held.
@@ -357,7 +375,7 @@ func (s *scheduler) startable() bool {
 }
 
 // begin notes that the attempt begins, when it counts as failed if it does not return, and how many attempts at a time
-// the destination takes now.
+// the destination takes: more than pick has seen, if it was looked for in the store meanwhile.
 func (s *scheduler) begin(w *work, now, overdue time.Time, limit int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -243,7 +243,7 @@ func TestSchedulerForgetsIdleDestinations(t *testing.T) {
 	})
 }
 
-// The limit of a destination that the scheduler does not know yet comes with its first attempt: others begin at once.
+// Attempts at a destination that the scheduler does not know yet begin at once, as many as it takes.
 func TestNewDestinationReachesItsLimitAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -266,6 +266,165 @@ func TestNewDestinationReachesItsLimitAtOnce(t *testing.T) {
 		synctest.Wait()
 		if n := under.Load(); n != 4 {
 			t.Errorf("%d attempts are under way, want 4", n)
+		}
+	})
+}
+
+// A limit that is changed holds for the next attempt, whatever the destination did before and has under way.
+func TestAChangedLimitHoldsForTheNextAttempt(t *testing.T) {
+	t.Parallel()
+	const name = Destination("ep:/a")
+	s := testCommitter(t, &commitStore{}).sched
+	g := s.g
+	g.cfg.PerDestination, s.others = 3, 100
+	var under []*work
+	version, id := uint64(0), byte(0)
+	limit := func(n int) { // 0: no such endpoint
+		var tg *target
+		if version++; n > 0 {
+			tg = &target{destination: name, endpoint: &Endpoint{Version: version}, limit: n, g: g}
+		}
+		g.view.put(name, tg)
+	}
+	add := func(n int, c store.Class) {
+		for range n {
+			id++
+			s.mu.Lock()
+			s.add(&work{id: DeliveryID{Event: ID{id}}, class: c}, name)
+			s.mu.Unlock()
+		}
+	}
+	end := func(n int) {
+		for _, w := range under[:n] {
+			s.decide(w)
+			s.settled([]settleItem{{work: w}}, []error{nil})
+			s.free(w)
+		}
+		under = under[n:]
+	}
+	start := func(most int) (n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for ; n < most; n++ {
+			w := s.pick()
+			if w == nil {
+				break
+			}
+			under = append(under, w)
+		}
+		return n
+	}
+	starts := func(what string, want int) {
+		t.Helper()
+		if n := start(100); n != want {
+			t.Fatalf("%s: %d attempts start, want %d", what, n, want)
+		}
+	}
+
+	limit(4)
+	add(10, store.Live)
+	starts("a new destination", 4)
+	limit(2)
+	end(2)
+	starts("a lower limit", 0)
+	end(1)
+	starts("room within the lower limit", 1)
+	limit(4)
+	end(1)
+	starts("a higher limit", 3)
+	end(4)
+	starts("the rest", 2)
+	end(2)
+	limit(1)
+	add(3, store.Live)
+	starts("a lower limit of one that was idle", 1)
+	limit(2)
+	end(1)
+	starts("the rest again", 2)
+	end(1)
+	limit(1)
+	add(9, store.Live)
+	starts("a lower limit of a busy one", 0)
+	limit(0)
+	end(1)
+	starts("an endpoint that another process may have made", 1)
+	limit(3)
+	s.begin(under[0], time.Now(), time.Now(), 3)
+	starts("it was found in the store", 2)
+	limit(0)
+	g.view.sharing.shared = false
+	end(3)
+	starts("a destination that is gone", 3)
+	limit(1)
+	end(3)
+	starts("a limit of one", 1)
+	limit(2)
+	add(1, store.Retry)
+	end(1)
+	starts("two more", 2)
+	end(2)
+	starts("the last", 1)
+	end(1)
+
+	// When the limit grows, retries still have their turn; first attempts came when it was reached and have none.
+	add(2, store.Live)
+	add(2, store.Retry)
+	s.turn = 0
+	if n := start(2); n != 2 || s.busy[store.Live] != 2 {
+		t.Fatalf("%d attempts started, %v by class", n, s.busy)
+	}
+	add(1, store.Live)
+	limit(9)
+	starts("all classes at a higher limit", 3)
+	end(5)
+	if len(s.all) != 0 || s.active != 0 || s.queued != 0 {
+		t.Errorf("%d leases, %d attempts, %d queued are left", len(s.all), s.active, s.queued)
+	}
+}
+
+// hangingRead is a store where one event cannot be read until it is let go.
+type hangingRead struct {
+	Store
+	hangs atomic.Pointer[ID]
+	let   chan struct{}
+}
+
+func (s *hangingRead) Events(ctx context.Context, q store.EventQuery) (store.Page[Event], error) {
+	if id := s.hangs.Load(); id != nil && len(q.IDs) == 1 && q.IDs[0] == *id {
+		<-s.let
+	}
+	return s.Store.Events(ctx, q)
+}
+
+// An event that is read again before its attempt, and takes long, holds only its own delivery.
+func TestAHangingReadHoldsNoOtherDelivery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &hangingRead{Store: newTestStore(t), let: make(chan struct{})}
+		c := &consumer{reply: func(_ context.Context, _ int, r *Request) (*Response, error) {
+			if r.Endpoint.ID == "slow" {
+				<-s.let
+			}
+			return answer(200), nil
+		}}
+		g := newEngine(t, Config{Store: s, Dispatcher: c, Workers: 8, PerDestination: 2, Window: 4 << 10})
+		mustCreate(t, g, "", "slow", "slow")
+		mustCreate(t, g, "", "a", "a")
+		payload := make([]byte, 3000)
+		ids := []ID{mustPublish(t, g, Event{Type: "slow", Payload: payload})} // there is no room in memory for another
+		for range 10 {
+			ids = append(ids, mustPublish(t, g, Event{Type: "a", Payload: payload}))
+		}
+		s.hangs.Store(&ids[1])
+		run(t, g)
+		time.Sleep(5 * time.Second)
+		if n := c.count(); n != 1+9 {
+			t.Errorf("%d events were sent, want all but the one that cannot be read", n)
+		}
+		close(s.let)
+		time.Sleep(time.Minute)
+		for _, id := range ids {
+			wantState(t, g, id, Done, reasonDelivered)
 		}
 	})
 }

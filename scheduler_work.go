@@ -9,7 +9,7 @@ import (
 // destQueue is the work of one destination.
 type destQueue struct {
 	name    Destination
-	limit   int // attempts at a time, as the last one that began has it
+	limit   int // attempts at a time, as pick or begin has seen it last
 	held    int // leases
 	running int // attempts under way
 	capped  bool

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,7 +101,7 @@ func TestSecretsShowNowhere(t *testing.T) {
 	if err != nil || err2 != nil || header["X-Api-Key"] != "canary-header-2" || len(keys) != 3 {
 		t.Fatalf("the endpoint cannot use its secrets: %v, %v", err, err2)
 	}
-	things = append(things, keys, *tg.endpoint, config)
+	things = append(things, keys, *tg.endpoint, tg, config)
 
 	var seen strings.Builder
 	for _, thing := range things {
@@ -179,5 +180,49 @@ func TestRingCacheIsBoundedAndForgets(t *testing.T) {
 	}
 	if _, err := old.secrets(time.Now()); err != nil || old.opened.Load() != nil {
 		t.Errorf("an attempt under way brought it back, %v", err)
+	}
+}
+
+// Attempts, changes and the end of the oldest ring come together; after that a ring is open where the cache says so, and
+// nowhere else.
+func TestOpenRingsAreThoseOfCurrentTargets(t *testing.T) {
+	t.Parallel()
+	g := newEngine(t, Config{Dispatcher: &consumer{}})
+	const endpoints = 20
+	for i := range endpoints {
+		mustCreate(t, g, "", fmt.Sprint("e", i))
+	}
+	var all sync.WaitGroup
+	for worker := range 6 {
+		all.Go(func() {
+			for i := range 300 {
+				id := fmt.Sprint("e", (i*7+worker)%endpoints)
+				if i%5 == 0 {
+					if _, err := g.RotateSecret(t.Context(), "", id, -1); err != nil {
+						t.Error(err)
+					}
+				} else if keys, err := g.view.target(endpointDestination("", id)).secrets(time.Now()); err != nil || len(keys) != 1 {
+					t.Errorf("%d secrets, %v", len(keys), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	c := &g.view.rings
+	for i, tg := range c.open {
+		if tg != nil && (tg.opened.Load() == nil || tg.place != i || g.view.target(tg.destination) != tg) {
+			t.Errorf("place %d is that of a target of %s that is closed, elsewhere or gone", i, tg.destination)
+		}
+	}
+	for i := range endpoints {
+		tg := g.view.target(endpointDestination("", fmt.Sprint("e", i)))
+		if tg.opened.Load() != nil && c.open[tg.place] != tg {
+			t.Errorf("the ring of %s is open without a place", tg.destination)
+		}
+		got, err := tg.secrets(time.Now())
+		want, err2 := g.openRing("", tg.endpoint.ID, tg.sealed)
+		if err != nil || err2 != nil || got[0].Reveal() != want.all[0].Reveal() {
+			t.Errorf("%s is signed for with another secret than is stored: %v, %v", tg.destination, err, err2)
+		}
 	}
 }

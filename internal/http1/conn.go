@@ -141,16 +141,16 @@ const (
 // The system tells of each arrival once. So the wait is begun first, and the writing happens inside of it: an answer cannot
 // be missed. What came before is missed, however: the end of a connection that was just taken for usable. Mostly it will
 // be told again, because whoever has closed a connection resets it when more arrives. For the rest, the wait is cut short
-// when the patience is over, and the read that follows sees what there is.
+// when the patience is over, and the read that follows sees what there is. If the patience is over before the wait, there
+// is none.
 func (c *conn) send(ctx context.Context, buf *[]byte) error {
 	c.out = buf
-	if c.socket == nil {
+	if c.socket == nil || !c.beginWait() {
 		c.sendStep(0)
 		return c.outErr
 	}
-	c.setWaiting(yes)
 	c.socket.Read(c.step) // it fails if the deadline has passed; then the next read does, too
-	if c.setWaiting(no) == cutShort {
+	if c.endWait() == cutShort {
 		c.nc.SetReadDeadline(time.Time{})
 		if ctx.Err() != nil {
 			c.abort() // it may have come before the new deadline
@@ -173,13 +173,25 @@ func (c *conn) sendStep(uintptr) bool {
 	return c.outErr != nil
 }
 
-// setWaiting says whether send waits from here on, and answers what held before.
-func (c *conn) setWaiting(w waiting) waiting {
+// beginWait says that send waits from here on. It refuses if the context is listened to already: nothing would cut the
+// wait short any more.
+func (c *conn) beginWait() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	before := c.waiting
-	c.waiting = w
-	return before
+	if c.stop != nil {
+		return false
+	}
+	c.waiting = yes
+	return true
+}
+
+// endWait says that send waits no more, and answers what became of the wait.
+func (c *conn) endWait() waiting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.waiting
+	c.waiting = no
+	return was
 }
 
 // Read reads from the connection within the limit for headers. It is for the buffer.

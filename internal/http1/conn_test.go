@@ -244,6 +244,68 @@ func TestAnEndThatCameBeforeTheWaitIsFound(t *testing.T) {
 	c.Close()
 }
 
+// The timer of a connection runs on from request to request, so it may ring at any moment of one. What came before the wait
+// is told to nobody that waits, and when the timer has rung nothing would end the wait either.
+func TestNobodyWaitsWhenThePatienceIsOverBefore(t *testing.T) {
+	t.Parallel()
+	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	for _, step := range []struct {
+		name string
+		kept bool   // the connection had a request before
+		says string // the server, unasked
+	}{
+		{"the end of a kept connection", true, ""},
+		{"the end of a fresh connection", false, ""},
+		{"an answer on a fresh connection", false, ok},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			t.Parallel()
+			s := serveConns(t, func(nc net.Conn) {
+				if step.kept {
+					http.ReadRequest(bufio.NewReader(nc))
+					io.WriteString(nc, ok)
+				}
+				io.WriteString(nc, step.says)
+				if step.says == "" {
+					nc.(*net.TCPConn).CloseWrite()
+				}
+				io.Copy(io.Discard, nc) // and nothing more
+			})
+			client := newClient(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			var c *conn
+			if step.kept {
+				kept(t, client, s)
+				c = client.idle.get(hostKey{false, s.addr})
+			} else if fresh, err := client.connect(ctx, hostKey{false, s.addr}); err != nil {
+				t.Fatal(err)
+			} else {
+				c = fresh
+			}
+			defer c.close()
+			if c.peek() == unknown {
+				t.Skip("it cannot be told on this system when something has come")
+			}
+			for c.peek() != something {
+				runtime.Gosched()
+			}
+			c.begin(ctx)
+			c.listen() // the timer rings
+			if _, err := c.write(ctx, s.post("{}")); err != nil {
+				t.Fatal(err)
+			}
+			a, silent, err := c.readAnswer(client, "POST")
+			if ctx.Err() != nil || silent == (step.says != "") || a.status == 200 != (step.says != "") {
+				t.Errorf("got %d, silent %v, %v; the context: %v", a.status, silent, err, ctx.Err())
+			}
+			if !c.end() {
+				t.Error("the connection was aborted")
+			}
+		})
+	}
+}
+
 func TestAWaitThatIsCutShortGoesOn(t *testing.T) {
 	t.Parallel()
 	var idle *conn

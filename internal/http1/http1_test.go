@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"runtime"
@@ -533,6 +534,126 @@ func TestManyCallersNeverMixAnswers(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Whatever servers do, and whenever callers lose patience: each gets its own answer or an error, in time, and no request is
+// sent again unless not one byte came back.
+func TestServersOfAllKindsAtOnce(t *testing.T) {
+	t.Parallel()
+	var sent, began sync.Map // by the request's ID
+	s := serveConns(t, func(nc net.Conn) {
+		c := nc.(*net.TCPConn)
+		for in := bufio.NewReader(c); ; {
+			r, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			id := r.Header.Get("X-Id")
+			n, _ := sent.LoadOrStore(id, new(atomic.Int64))
+			n.(*atomic.Int64).Add(1)
+			answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Id: %s\r\nContent-Length: %d\r\n\r\n%s", id, len(id), id)
+			kind := r.Header.Get("X-Kind")
+			if kind == "early" {
+				io.WriteString(c, strings.Replace(answer, "\r\nX-Id", "\r\nConnection: close\r\nX-Id", 1))
+				return
+			}
+			io.Copy(io.Discard, r.Body)
+			switch kind {
+			case "plain":
+				io.WriteString(c, answer)
+			case "slow":
+				time.Sleep(20 * time.Millisecond)
+				io.WriteString(c, answer)
+			case "slow body":
+				io.WriteString(c, answer[:len(answer)-2])
+				time.Sleep(20 * time.Millisecond)
+				io.WriteString(c, answer[len(answer)-2:])
+			case "pieces":
+				for len(answer) > 0 {
+					n := min(len(answer), 7)
+					io.WriteString(c, answer[:n])
+					answer = answer[n:]
+					runtime.Gosched()
+				}
+			case "interim":
+				io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
+				io.WriteString(c, answer)
+			case "closes":
+				io.WriteString(c, answer)
+				return
+			case "closes half":
+				io.WriteString(c, answer)
+				c.CloseWrite()
+				io.Copy(io.Discard, c)
+				return
+			case "resets":
+				io.WriteString(c, answer)
+				c.SetLinger(0)
+				return
+			case "resets first":
+				c.SetLinger(0)
+				return
+			case "one byte":
+				began.Store(id, true)
+				io.WriteString(c, "H")
+				return
+			case "mute":
+				io.Copy(io.Discard, c)
+				return
+			}
+		}
+	})
+	kinds := []string{
+		"plain", "plain", "plain", "slow", "slow body", "pieces", "interim", "closes", "closes half", "resets", "resets first", "one byte", "mute", "early",
+	}
+	client := newClient(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	var all sync.WaitGroup
+	var answers atomic.Int64
+	for caller := range 16 {
+		random := rand.New(rand.NewPCG(seed, uint64(caller)))
+		all.Go(func() {
+			for i := range 50 {
+				id, kind, size := fmt.Sprint(caller, "-", i), kinds[random.IntN(len(kinds))], 10
+				if random.IntN(5) == 0 {
+					size = random.IntN(200 << 10)
+				}
+				patient := time.Duration(random.IntN(60)) * time.Millisecond
+				ctx, cancel := context.WithTimeout(t.Context(), patient)
+				if random.IntN(2) == 0 { // cancelled
+					cancel()
+					ctx, cancel = context.WithTimeout(t.Context(), time.Hour)
+					time.AfterFunc(patient, cancel)
+				}
+				r := s.post(strings.Repeat("x", size))
+				r.Header = map[string][]string{"X-Id": {id}, "X-Kind": {kind}}
+				start := time.Now()
+				res, err := client.Do(ctx, r)
+				cancel()
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("%s: %v after %v", kind, err, took)
+				}
+				if err == nil {
+					answers.Add(1)
+					if res.Header.Get("X-Id") != id || !strings.HasPrefix(id, string(res.Body)) {
+						t.Errorf("%s: %s got the answer %v, %q", kind, id, res.Header, res.Body)
+					}
+				}
+				if n, ok := sent.Load(id); ok {
+					_, byteCame := began.Load(id)
+					reset := kind == "early" || strings.HasPrefix(kind, "resets") // an answer may be lost by that
+					if n := n.(*atomic.Int64).Load(); n > 2 || n > 1 && (byteCame || !reset) {
+						t.Errorf("%s: sent %d times", kind, n)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	if answers.Load() == 0 {
+		t.Error("nobody got an answer")
+	}
 }
 
 // FuzzAnswer holds that whatever comes back, the caller gets an answer in bounds or an error, and nothing unread is kept.
