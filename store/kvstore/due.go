@@ -40,8 +40,9 @@ func (s *Store) wakeAt(q *queue, c store.Class, at time.Time) {
 	}
 }
 
-// arm makes a queue ready if something of the class is due, and has it looked at when the next falls due. There is always a
-// wake for the next, whether the queue is looked at before or not.
+// arm makes a queue ready if something of the class is due, and has it looked at when the next falls due that memory knows of.
+// There is always a wake for it, whether the queue is looked at before or not. While a limit keeps what is due from being taken,
+// later ones may be on disk alone: whoever ends a lease has reason to look again.
 func (s *Store) arm(q *queue, c store.Class) {
 	l := q.due[c]
 	next := time.Time{}

@@ -15,13 +15,13 @@ type laneKey struct {
 // lane is a lane with something undecided in it. known holds the undecided deliveries that memory knows, in order. The first
 // is the head, the only one that may be tried, unless there may be an earlier one on disk:
 //
-//   - from more on (0: none) there are first attempts that memory has passed over;
+//   - from more on (zero: none) there are first attempts that memory has passed over;
 //   - first attempts that the queue has not loaded yet may come before a delivery that has a row and was never leased. What
 //     was leased once was the head, and stays it. Before clear there are none.
 type lane struct {
 	key       laneKey
 	known     []laneRef
-	more      uint64
+	more      ref
 	clear     ref
 	searching bool
 }
@@ -32,9 +32,12 @@ type laneRef struct {
 	sure  bool // nothing on disk comes before it
 }
 
+// passed reports whether memory has passed over first attempts that come before a place, or are there.
+func (l *lane) passed(at ref) bool { return l.more != (ref{}) && !at.before(l.more) }
+
 // headOf is the one delivery of a lane that may be tried; false while it has to be found on disk.
 func (s *Store) headOf(l *lane) (laneRef, bool) {
-	if len(l.known) == 0 || l.more != 0 && l.more <= l.known[0].at.seq {
+	if len(l.known) == 0 || l.passed(l.known[0].at) {
 		return laneRef{}, false
 	}
 	h := l.known[0]
@@ -83,10 +86,10 @@ func (s *Store) enter(k laneKey, x laneRef) bool {
 	case found:
 		l.known[i].fresh = x.fresh
 		l.known[i].sure = l.known[i].sure || x.sure
-	case x.fresh && l.more != 0 && x.at.seq >= l.more:
+	case x.fresh && l.passed(x.at):
 		return false // it is found again when the lane comes to it
 	case x.fresh && len(l.known) >= laneSize && i == len(l.known):
-		l.more = x.at.seq
+		l.more = x.at
 		return false
 	default:
 		l.known = slices.Insert(l.known, i, x)
@@ -128,7 +131,7 @@ func (s *Store) readyHead(l *lane) {
 }
 
 func (s *Store) offerHead(l *lane) error {
-	if len(l.known) == 0 && l.more == 0 {
+	if len(l.known) == 0 && l.more == (ref{}) {
 		delete(s.lanes, l.key)
 		return nil
 	}
@@ -199,8 +202,8 @@ func (s *Store) searchLanes(budget *int) error {
 // when it has found some, or when there are none.
 func (s *Store) searchLane(l *lane, budget *int) (done bool, err error) {
 	q := s.queues[l.key.queue]
-	passed := l.more != 0 && (len(l.known) == 0 || l.more <= l.known[0].at.seq)
-	from := ref{l.more, 0}
+	passed := l.more != (ref{}) && (len(l.known) == 0 || l.passed(l.known[0].at))
+	from := l.more
 	if !passed {
 		if len(l.known) == 0 {
 			return true, nil
@@ -233,10 +236,10 @@ func (s *Store) searchLane(l *lane, budget *int) (done bool, err error) {
 	case err != nil:
 		return false, err
 	case passed && (full || *budget < 0):
-		l.more = end.seq
+		l.more = end
 		return full || found > 0, nil
 	case passed:
-		l.more = 0
+		l.more = ref{}
 		return true, nil
 	case *budget < 0:
 		l.clear = end

@@ -228,16 +228,16 @@ func (o *oracle) legalClaim(r store.ClaimRequest, res *store.ClaimResult, before
 		}
 	}
 	o.adopt()
-	if at := o.nextClaimable(r.Accept); !at.IsZero() && (res.Next < 0 || before.Add(res.Next).After(at.Add(o.slack))) {
+	if at := o.nextClaimable(&r); !at.IsZero() && (res.Next < 0 || before.Add(res.Next).After(at.Add(o.slack))) {
 		o.fatal("Claim says Next %v at %v, and something can be claimed at %v", res.Next, o.now, at)
 	}
 }
 
 // nextClaimable is when the next delivery can be claimed if nobody does anything; zero for never.
-func (o *oracle) nextClaimable(accept []store.Destination) time.Time {
+func (o *oracle) nextClaimable(r *store.ClaimRequest) time.Time {
 	var best time.Time
 	for _, d := range o.m.deliveries {
-		if !d.State.Open() || !accepted(accept, d.Destination) || !o.m.isHead(d) || d.restarted && d.lost >= 2 || d.Abandoned >= 4 && d.State == store.Leased {
+		if !d.State.Open() || !accepted(r.Accept, d.Destination) || !o.m.isHead(d) || o.behind(d, r) || d.restarted && d.lost >= 2 || d.Abandoned >= 4 && d.State == store.Leased {
 			continue
 		}
 		at, never := d.Due, false
@@ -254,6 +254,19 @@ func (o *oracle) nextClaimable(accept []store.Destination) time.Time {
 		}
 	}
 	return best
+}
+
+// behind reports whether a limit keeps from Claim what is due already, and comes before d: a store need not know of d yet.
+func (o *oracle) behind(d *modelDelivery, r *store.ClaimRequest) bool {
+	if o.m.room(d, r) {
+		return false
+	}
+	for _, x := range o.m.deliveries {
+		if x != d && x.State == store.Pending && !x.Due.After(o.now) && x.Class == d.Class && x.Tenant == d.Tenant && x.Destination == d.Destination {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *oracle) sameEvent(ev *modelEvent, got *store.Event) {
