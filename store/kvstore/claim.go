@@ -26,6 +26,7 @@ type claiming struct {
 	slab    leaseSlab
 	skipped []skippedQueue
 	dry     bool // the budget was used up
+	later   bool // something had no room because of the batch on its way: when that is there, there may be some
 }
 
 // granted is a lease and the row of its delivery, nil where there is none.
@@ -110,11 +111,11 @@ func (s *Store) claim(r *store.ClaimRequest) (*store.ClaimResult, *claiming, err
 	}
 	res := &store.ClaimResult{Next: -1}
 	for class := range store.Classes {
-		if s.rings[class].len() > 0 && !c.full(class) {
+		if s.rings[class].len() > 0 && (!c.full(class) || c.planned > 0) {
 			res.More = true
 		}
 	}
-	res.More = res.More || c.dry || len(s.scans) > 0
+	res.More = res.More || c.dry || c.later || len(s.scans) > 0
 	for _, k := range c.skipped {
 		s.activate(k.q, k.c)
 	}
@@ -180,16 +181,16 @@ func (s *Store) take(c *claiming, q *queue, class store.Class) (again bool, err 
 	d := q.dest
 	for granted := false; ; {
 		limit := d.limit()
-		planned := s.reserved(d)
-		if d.held(c.now) || limit > 0 && d.inflight+planned >= limit {
+		if d.held(c.now) || limit > 0 && d.inflight >= limit {
 			d.parked = true // out of the rings until its gates or leases change, or a hold ends
 			return false, nil
 		}
-		if c.Worker != s.plan.worker {
-			planned = 0 // somebody else's
-		}
-		if !accepts(c.Accept, d.name) || c.PerDestination > 0 && d.heldBy(c.worker)+planned >= c.PerDestination {
+		if !accepts(c.Accept, d.name) || c.PerDestination > 0 && d.heldBy(c.worker) >= c.PerDestination {
 			c.skipped = append(c.skipped, skippedQueue{q, class})
+			return false, nil
+		}
+		if n := s.reserved(d); n > 0 && (limit > 0 && d.inflight+n >= limit || c.PerDestination > 0 && c.planned > 0 && d.heldBy(c.worker)+n >= c.PerDestination) {
+			c.skipped, c.later = append(c.skipped, skippedQueue{q, class}), true
 			return false, nil
 		}
 		if granted || c.full(class) {

@@ -172,6 +172,7 @@ func TestLimitsBesideABornLease(t *testing.T) {
 				log := &hookLog{}
 				s := open(t, memory.NewMap(), &kvstore.Options{Log: log})
 				defer s.Close()
+				more := false
 				claim := func(r store.ClaimRequest) []store.Lease {
 					t.Helper()
 					r.Max, r.Lease = 1, time.Hour
@@ -179,6 +180,7 @@ func TestLimitsBesideABornLease(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					more = res.More
 					return res.Leases
 				}
 				// d has a retry that is due, e a first attempt.
@@ -192,6 +194,9 @@ func TestLimitsBesideABornLease(t *testing.T) {
 				claimed := -1
 				log.hook = func() error {
 					claimed = len(claim(c.claim))
+					if claimed == 0 && !more {
+						t.Error("there is room as soon as the batch has ended, and Claim does not say that there is more")
+					}
 					if fails {
 						return store.ErrFull
 					}

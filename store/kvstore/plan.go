@@ -229,11 +229,6 @@ func (s *Store) reserved(d *dest) int {
 // abandon forgets what was planned.
 func (s *Store) abandon(p *plan) {
 	p.granted = 0
-	for i := range p.grants {
-		if d := s.dests[p.grants[i].queue.dest]; d != nil {
-			s.unpark(d)
-		}
-	}
 	for _, l := range p.settling {
 		if s.byRef[l.at] != l {
 			continue
