@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	windowItems = 4096 // leases held at a time, at the least
-	spareLeases = 384  // of one destination beyond its limit: ready next, or with an outcome on its way into the store
-	claimItems  = 256  // asked for in one claim, at the most
-	idleDests   = 4096 // destinations without work that are remembered
+	windowItems = 4096  // leases held at a time, at the least
+	spareLeases = 384   // of one destination beyond its limit: ready next, or with an outcome on its way into the store
+	claimItems  = 256   // asked for in one claim, at the most
+	idleDests   = 16384 // destinations without work that are remembered, 200 bytes each; as many as key rings
 )
 
 // scheduler holds a window of work that is leased and ready, and decides who goes next. The store decides what enters

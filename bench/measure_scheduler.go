@@ -97,7 +97,7 @@ func takeScheduler(r *run) error {
 		}
 	}
 	n := r.size(100_000, 10_000)
-	v, err := r.inTurn("CPU ns per delivery with many endpoints, with ten", r.slices(), many.side(r, n), few.side(r, n))
+	v, err := r.inTurn("CPU ns per delivery with many endpoints, with ten", 2*r.slices()-1, many.side(r, n), few.side(r, n))
 	if err != nil {
 		return err
 	}
