@@ -353,6 +353,28 @@ func TestTruncatedIndexIsAnError(t *testing.T) {
 	}
 }
 
+// After a panic of bbolt the memory map of the file is lost, and with it, as the system has it, the lock would live on. The folder
+// can be opened again all the same.
+func TestLockIsGivenBackAfterAPanic(t *testing.T) {
+	path := filepath.Join(filled(t, 10), indexName)
+	x, _, err := openIndex(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	panicked := errors.New("bbolt panicked")
+	x.stop(&panicked)
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := openIndex(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A file that is cut short under a running store makes its calls fail; neither does the host end nor does a call hang.
 func TestTruncationUnderARunningStore(t *testing.T) {
 	for _, pages := range []int{0, 1, 3, 10} {

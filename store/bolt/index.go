@@ -143,8 +143,9 @@ func openIndex(path string) (x *index, id [16]byte, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	x = &index{path: path}
 	defer func() {
-		if err != nil { // also when bbolt panicked: the lock is given back with the file
+		if err != nil { // also when bbolt panicked
 			if x != nil && x.file != nil {
+				unlock(x.file)
 				x.file.Close()
 			}
 			x = nil
@@ -320,6 +321,7 @@ func (x *index) begin() (tx *bbolt.Tx, err error) {
 // Close closes the file. After a panic of bbolt it does only that: the memory that maps the file is then lost.
 func (x *index) Close() error {
 	if x.broken.Load() != nil {
+		unlock(x.file)
 		return x.file.Close()
 	}
 	return x.db.Close()
