@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,9 +156,10 @@ type inboundCall struct {
 	proof  *proof
 	w      http.ResponseWriter
 	r      *http.Request
-	now    time.Time // when it came
-	remote string    // who sent it
-	url    string    // as the provider knows it
+	now    time.Time  // when it came
+	sender netip.Addr // who sent it; not valid if that cannot be told
+	remote string     // the same, in words
+	url    string     // as the provider knows it
 	body   []byte
 	held   int64 // the room that body takes
 	read   bool  // body is whole
@@ -187,7 +189,10 @@ func (c *inboundCall) serve() *refusal {
 	if no := c.readBody(); no != nil {
 		return no
 	}
-	req := &signing.Request{Method: c.r.Method, URL: c.url, Header: c.r.Header, Body: c.body, Time: c.now}
+	req := &signing.Request{
+		Method: c.r.Method, URL: c.url, Header: c.r.Header, Body: c.body, Time: c.now,
+		Remote: c.sender, TLS: c.r.TLS, Context: c.r.Context(),
+	}
 	if c.proof.handshake != nil {
 		reply, err := c.proof.handshake.Handshake(req)
 		if err != nil {
@@ -227,6 +232,7 @@ func (c *inboundCall) serve() *refusal {
 func (c *inboundCall) admit() *refusal {
 	r, s := c.r, c.s
 	sender, proxied := senderOf(r, s.TrustedProxies)
+	c.sender = sender
 	c.remote = "unknown"
 	if sender.IsValid() {
 		c.remote = sender.String()

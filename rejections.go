@@ -62,7 +62,10 @@ func (g *Gateway) verifyAgain(ctx context.Context, s *source, it *rejected) (Rec
 		return Receipt{}, errors.New("its body was not kept whole; the provider has to send it again")
 	}
 	p := s.proof.Load()
-	req := &signing.Request{Method: it.Method, URL: it.URL, Header: it.Header.Clone(), Body: bytes.Clone(it.Body), Time: it.Time}
+	req := &signing.Request{
+		Method: it.Method, URL: it.URL, Header: it.Header.Clone(), Body: bytes.Clone(it.Body), Time: it.Time,
+		Remote: addrOf(it.Remote), Context: ctx, // the connection, with its certificate, is gone
+	}
 	if p.handshake != nil {
 		if reply, err := p.handshake.Handshake(req); err != nil || reply != nil {
 			return Receipt{}, errors.New("it is a handshake and no event; have the provider repeat it")

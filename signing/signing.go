@@ -1,7 +1,10 @@
 package signing
 
 import (
+	"context"
+	"crypto/tls"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -41,6 +44,19 @@ type Request struct {
 	Body []byte
 	// Time is when the request came in. Zero means now.
 	Time time.Time
+	// Remote is the sender's address, in front of all proxies that the receiver trusts; not valid where nobody knows it.
+	Remote netip.Addr
+	// TLS is the state of the connection that the request came in by; nil without TLS, and behind a proxy that ends it.
+	TLS *tls.ConnectionState
+	// Context bounds what a verifier has to fetch first, such as a provider's keys. Nil means context.Background.
+	Context context.Context
+}
+
+func (r *Request) context() context.Context {
+	if r.Context == nil {
+		return context.Background()
+	}
+	return r.Context
 }
 
 // Verdict is what is known about a request whose sender is proven.
@@ -49,6 +65,9 @@ type Verdict struct {
 	// in order. Each is empty where the provider does not say. Where they come from headers, most providers do not sign
 	// them: they are as trustworthy as the connection.
 	Type, ID, OrderingKey string
+	// Subject is who sent the request, where the method names somebody: the user of Basic, the subject of a token or of
+	// a client's certificate. Empty for the others.
+	Subject string
 	// Key is the place of the secret that fit among those given, from 0; -1 where there is none.
 	Key int
 	// Covers says what the proof is worth.

@@ -1,0 +1,106 @@
+package signing
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Provider is what is known about one sender of webhooks, for tables and settings pages.
+type Provider struct {
+	// Name is what ForProvider takes, such as "stripe".
+	Name string
+	// Title is how the provider writes itself, such as "Stripe".
+	Title string
+	// Settings are what a verifier needs, or takes, beside its secrets.
+	Settings []Setting
+}
+
+// Setting is one of a provider's settings, such as the application key that Pusher sends along.
+type Setting struct {
+	Name     string
+	Required bool
+	// Doc says in one sentence what to put in.
+	Doc string
+}
+
+// Options is what a provider's verifier needs beside its secrets. The zero value is enough for most.
+type Options struct {
+	// Settings are the provider's own, by name; Provider.Settings lists them. A name that is not among them is an error.
+	Settings map[string]string
+	// Client fetches the keys and certificates of those providers that publish theirs. Give Gateway.HTTPClient, which
+	// connects to no address that the operator did not allow. Nil is an error for a provider that has to fetch.
+	Client *http.Client
+}
+
+// provider is an entry of the catalogue: a row, or code for those that no row can describe.
+type provider struct {
+	Provider
+	row Scheme
+	// adjust puts settings into the row, which is a copy; nil if there are none.
+	adjust func(s *Scheme, settings map[string]string) error
+	// code makes the verifier of a provider without a row; nil if there is a row.
+	code func(o Options, secrets []Secret) (Verifier, error)
+}
+
+// lookUp finds a provider in the catalogue.
+func lookUp(name string) (provider, bool) {
+	if s, ok := presets[name]; ok {
+		s.Name = name
+		return provider{Provider: Provider{Name: name, Title: name}, row: s}, true
+	}
+	p, ok := coded[name]
+	p.Name = name
+	return p, ok
+}
+
+// coded are the providers for which no row is enough: each has a file of its own.
+var coded = map[string]provider{}
+
+// ForProvider makes the verifier of a provider by its name, see Providers. A request is good if any of the secrets fits.
+//
+// An error means a name that is not known, a setting that is missing or not known, or a secret that is empty, too short or
+// cannot be decoded; it says which.
+func ForProvider(name string, o Options, secrets ...Secret) (Verifier, error) {
+	p, ok := lookUp(name)
+	if !ok {
+		return nil, fmt.Errorf("signing: there is no provider %q; Providers lists them, and a Scheme of your own can describe another", name)
+	}
+	if err := p.checkSettings(o.Settings); err != nil {
+		return nil, fmt.Errorf("signing: %s: %w", name, err)
+	}
+	if p.code != nil {
+		return p.code(o, secrets)
+	}
+	if p.adjust != nil {
+		if err := p.adjust(&p.row, o.Settings); err != nil {
+			return nil, fmt.Errorf("signing: %s: %w", name, err)
+		}
+	}
+	return NewVerifier(p.row, secrets...)
+}
+
+func (p *provider) checkSettings(given map[string]string) error {
+	names := make([]string, len(p.Settings))
+	for i, s := range p.Settings {
+		names[i] = s.Name
+		if s.Required && given[s.Name] == "" {
+			return fmt.Errorf("the setting %s is required: %s", s.Name, s.Doc)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("there is no setting %q; there is %s", name, orNone(names))
+		}
+	}
+	return nil
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
