@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Provider is what is known about one sender of webhooks, for tables and settings pages.
+// Provider is what is known about one sender of webhooks, for tables and settings pages. The texts are short and in
+// words; names of headers and fields in them stand between backquotes.
 type Provider struct {
 	// Name is what ForProvider takes, such as "stripe".
 	Name string
@@ -16,7 +17,33 @@ type Provider struct {
 	Title string
 	// Settings are what a verifier needs, or takes, beside its secrets.
 	Settings []Setting
+
+	// Header is where the proof is: headers, or fields of the body.
+	Header string
+	// Algorithm is how it is made and written, such as "HMAC-SHA256, hex".
+	Algorithm string
+	// Signs is what is signed, in order; empty if nothing is.
+	Signs string
+	// Time is the rule for the timestamp; empty if there is none.
+	Time string
+	// Secret is what to put in as the secret.
+	Secret string
+	// Type and ID say where the event's type and its ID come from; empty where the provider does not say.
+	Type, ID string
+	// Handshake is how the provider checks a URL; empty if it does not.
+	Handshake string
+	// Source is where the rule is from: one of VendorCode, VendorDocs, ThirdParty.
+	Source string
+	// Covers is what the proof is worth.
+	Covers Covers
 }
+
+// Where the rule of a provider is from, the best first.
+const (
+	VendorCode = "vendor code" // the vendor's own library or server
+	VendorDocs = "vendor docs" // the vendor's documentation
+	ThirdParty = "third party" // a library or directory by somebody else
+)
 
 // Setting is one of a provider's settings, such as the application key that Pusher sends along.
 type Setting struct {
