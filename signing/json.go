@@ -16,8 +16,12 @@ const maxText = 4 << 10
 // It looks at no more of the document than it must and does not check the rest: it answers in all cases, with no memory
 // but the text. It needs no stack for nesting.
 func jsonText(doc []byte, path []string) (text string, ok bool) {
-	i := skipSpace(doc, 0)
-	for _, name := range path {
+	return jsonTextAt(doc, skipSpace(doc, 0), path)
+}
+
+// jsonTextAt is jsonText for the value at i.
+func jsonTextAt(doc []byte, i int, path []string) (text string, ok bool) {
+	for depth, name := range path {
 		if i < 0 || i >= len(doc) {
 			return "", false
 		}
@@ -25,6 +29,9 @@ func jsonText(doc []byte, path []string) (text string, ok bool) {
 		case '{':
 			i = findMember(doc, i+1, name)
 		case '[':
+			if name == "*" {
+				return everyElement(doc, i+1, path[depth+1:])
+			}
 			i = findElement(doc, i+1, name)
 		default:
 			return "", false
@@ -44,6 +51,32 @@ func jsonText(doc []byte, path []string) (text string, ok bool) {
 			return "", false
 		}
 		return string(v), true
+	}
+}
+
+// everyElement gives the text that each element of the array has at path. The array's elements start at i.
+func everyElement(doc []byte, i int, path []string) (text string, ok bool) {
+	for n := 0; ; n++ {
+		i = skipSpace(doc, i)
+		t, ok := jsonTextAt(doc, i, path)
+		if !ok || (n > 0 && t != text) {
+			return "", false
+		}
+		text = t
+		if i = skipValue(doc, i); i < 0 {
+			return "", false
+		}
+		if i = skipSpace(doc, i); i >= len(doc) {
+			return "", false
+		}
+		switch doc[i] {
+		case ']':
+			return text, true
+		case ',':
+			i++
+		default:
+			return "", false
+		}
 	}
 }
 

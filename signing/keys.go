@@ -89,7 +89,7 @@ func (s *Scheme) makeKeys(index int, secret Secret) ([]key, error) {
 			continue
 		}
 		seen[a] = true
-		k, err := makeKey(a, raw, text, s.minSecret())
+		k, err := makeKey(a, raw, text, s.minSecret(text))
 		if err != nil {
 			return nil, err
 		}
@@ -102,13 +102,13 @@ func (s *Scheme) makeKeys(index int, secret Secret) ([]key, error) {
 	return keys, nil
 }
 
-func (s *Scheme) minSecret() int {
+func (s *Scheme) minSecret(text string) int {
 	switch {
 	case s.MinSecret > 0:
 		return s.MinSecret
-	case s.Secret == StandardSecret:
+	case s.Secret == StandardSecret || s.Secret == TailSecret || (s.Secret == StandardOrText && strings.HasPrefix(text, prefixHMAC)):
 		return minStandardKey
-	case s.Secret == TextSecret || s.Secret == SHA1Secret:
+	case s.Secret == TextSecret || s.Secret == SHA1Secret || s.Secret == StandardOrText:
 		return 8
 	default:
 		return 16
@@ -138,6 +138,15 @@ func (s *Scheme) decodeSecret(text string) (raw []byte, only Algorithm, err erro
 			raw, err = decodeBase64(strings.TrimPrefix(text, prefixHMAC))
 			return raw, HMACSHA256, err
 		}
+	case StandardOrText:
+		if rest, ok := strings.CutPrefix(text, prefixHMAC); ok {
+			raw, err = decodeBase64(rest)
+			return raw, 0, err
+		}
+		return []byte(text), 0, nil
+	case TailSecret:
+		raw, err = decodeBase64(text[strings.LastIndexByte(text, '_')+1:])
+		return raw, 0, err
 	case SHA1Secret:
 		sum := sha1.Sum([]byte(text))
 		return sum[:], 0, nil

@@ -6,7 +6,7 @@ import (
 )
 
 // Part is a piece of a request: where a Scheme finds a signature, a timestamp or an event's type, or what it signs. Make
-// one with Header, JSON, Form, Query, Entry, Text, Join or FirstOf, or use Body, Timestamp, Method, URL or SecretText.
+// one with Header, JSON, Form, Query, Entry, Text, Join, FirstOf, Optional or Lower, or use Body, Timestamp, Method, URL or SecretText.
 // The zero value is no part.
 type Part struct {
 	kind  partKind
@@ -27,6 +27,8 @@ const (
 	partText
 	partJoin
 	partFirst
+	partOptional
+	partLower
 	partBody
 	partTimestamp
 	partMethod
@@ -54,7 +56,7 @@ func Header(name string) Part {
 }
 
 // JSON is the text of a string, number or boolean in a JSON body, found by the names of the members that lead to it. In
-// an array "0" is the first element.
+// an array "0" is the first element, and "*" is all elements: each must have the same text there, or there is none.
 func JSON(path ...string) Part { return Part{kind: partJSON, path: slices.Clone(path)} }
 
 // Form is a field of a form-encoded body.
@@ -77,6 +79,15 @@ func Join(sep string, parts ...Part) Part {
 // FirstOf is the first of the parts that is there.
 func FirstOf(parts ...Part) Part { return Part{kind: partFirst, parts: slices.Clone(parts)} }
 
+// Optional is the texts of all parts, one behind the other, or nothing where one of them is absent. It may stand in
+// Message, where every other part must be there.
+func Optional(parts ...Part) Part {
+	return Part{kind: partOptional, parts: slices.Clone(parts)}
+}
+
+// Lower is the part with its letters A to Z made small.
+func Lower(p Part) Part { return Part{kind: partLower, parts: []Part{p}} }
+
 // where names the part for an operator.
 func (p *Part) where() string {
 	switch p.kind {
@@ -97,7 +108,13 @@ func (p *Part) where() string {
 		return "query field " + p.name
 	case partEntry:
 		return "entry " + p.name + " of the signature"
-	case partJoin, partFirst:
+	case partOptional:
+		for i := range p.parts {
+			if p.parts[i].kind != partText {
+				return p.parts[i].where()
+			}
+		}
+	case partJoin, partFirst, partLower:
 		if len(p.parts) > 0 {
 			return p.parts[0].where()
 		}

@@ -72,15 +72,25 @@ type provider struct {
 	code func(o Options, secrets []Secret) (Verifier, error)
 }
 
-// lookUp finds a provider in the catalogue.
+// lookUp finds a provider in the catalogue. Its row may be changed.
 func lookUp(name string) (provider, bool) {
-	if s, ok := presets[name]; ok {
-		s.Name = name
-		return provider{Provider: Provider{Name: name, Title: name}, row: s}, true
+	p, ok := catalogue[name]
+	if !ok {
+		p, ok = coded[name]
 	}
-	p, ok := coded[name]
 	p.Name = name
+	p.row.rename(name)
 	return p, ok
+}
+
+// rename puts the name into the row and all behind it.
+func (s *Scheme) rename(name string) {
+	s.Name = name
+	if s.Otherwise != nil {
+		other := *s.Otherwise
+		other.rename(name)
+		s.Otherwise = &other
+	}
 }
 
 // coded are the providers for which no row is enough: each has a file of its own.

@@ -3,108 +3,55 @@ package signing
 import (
 	"maps"
 	"slices"
-	"time"
+	"strings"
 )
 
-// The providers, one row each. A new one is a row here and, if it is common, a function below.
-var presets = map[string]Scheme{
-	"standard": standard("standard", "Webhook-"),
-	"svix":     svix(),
-	"stripe": {
-		Signature: Header("Stripe-Signature"), Format: Pairs, Tags: []Tag{{Name: "v1"}},
-		Algorithm: HMACSHA256, Encoding: Hex, Secret: TextSecret,
-		Message: []Part{Timestamp, Text("."), Body},
-		Time:    TimeRule{From: Entry("t"), Tolerance: 5 * time.Minute, AgeOnly: true},
-		Type:    JSON("type"), ID: JSON("id"),
-	},
-	"github": {
-		Signature: Header("X-Hub-Signature-256"), Prefix: "sha256=",
-		Algorithm: HMACSHA256, Encoding: Hex, Secret: TextSecret,
-		Message: []Part{Body},
-		Type:    Join(".", Header("X-GitHub-Event"), JSON("action")), ID: Header("X-GitHub-Delivery"),
-	},
-	"slack": {
-		Signature: Header("X-Slack-Signature"), Prefix: "v0=",
-		Algorithm: HMACSHA256, Encoding: Hex, Secret: TextSecret,
-		Message: []Part{Text("v0:"), Timestamp, Text(":"), Body},
-		Time:    TimeRule{From: Header("X-Slack-Request-Timestamp"), Tolerance: 5 * time.Minute},
-		Type:    FirstOf(JSON("event", "type"), JSON("type")), ID: JSON("event_id"),
-		Handshakes: []Handshake{{
-			When: []Match{{JSON("type"), "url_verification"}}, Signed: true,
-			Challenge: JSON("challenge"), Members: []Member{{Name: "challenge"}},
-		}},
-	},
-	"shopify": {
-		Signature: Header("X-Shopify-Hmac-Sha256"),
-		Algorithm: HMACSHA256, Encoding: Base64, Secret: TextSecret,
-		Message: []Part{Body},
-		Type:    Header("X-Shopify-Topic"), ID: Header("X-Shopify-Webhook-Id"),
-	},
-	"linear": {
-		Signature: Header("Linear-Signature"),
-		Algorithm: HMACSHA256, Encoding: Hex, Secret: TextSecret,
-		Message: []Part{Body},
-		// The time is in the body, which is signed; the header of the same name is not.
-		Time: TimeRule{From: JSON("webhookTimestamp"), Unit: Milliseconds, Tolerance: time.Minute},
-		Type: Join(".", JSON("type"), JSON("action")), ID: Header("Linear-Delivery"),
-	},
-	"twitch": {
-		Signature: Header("Twitch-Eventsub-Message-Signature"), Prefix: "sha256=",
-		Algorithm: HMACSHA256, Encoding: Hex, Secret: TextSecret,
-		Message: []Part{Header("Twitch-Eventsub-Message-Id"), Timestamp, Body},
-		Time:    TimeRule{From: Header("Twitch-Eventsub-Message-Timestamp"), Unit: RFC3339, Tolerance: 10 * time.Minute},
-		// Such as "notification.channel.follow": the message type tells a notification from a revocation.
-		Type: Join(".", Header("Twitch-Eventsub-Message-Type"), Header("Twitch-Eventsub-Subscription-Type")),
-		ID:   Header("Twitch-Eventsub-Message-Id"),
-		Handshakes: []Handshake{{
-			When:   []Match{{Header("Twitch-Eventsub-Message-Type"), "webhook_callback_verification"}},
-			Signed: true, Challenge: JSON("challenge"),
-		}},
-	},
-	"zoom": {
-		Signature: Header("X-Zm-Signature"), Prefix: "v0=",
-		Algorithm: HMACSHA256, Encoding: Hex, Secret: TextSecret,
-		Message: []Part{Text("v0:"), Timestamp, Text(":"), Body},
-		Time:    TimeRule{From: Header("X-Zm-Request-Timestamp")}, // signed; Zoom sets no limit
-		Type:    JSON("event"),
-		Handshakes: []Handshake{{
-			// Signed, because the reply is a signature over a text of the caller's choice.
-			When: []Match{{JSON("event"), "endpoint.url_validation"}}, Signed: true,
-			Challenge: JSON("payload", "plainToken"),
-			Members:   []Member{{Name: "plainToken"}, {Name: "encryptedToken", Digest: true, Encoding: Hex}},
-		}},
-	},
-}
-
-// standard is Standard Webhooks, version 1 with HMAC and 1a with Ed25519, under headers of this prefix.
-func standard(name, prefix string) Scheme {
-	return Scheme{
-		Name:      name,
-		Signature: Header(prefix + "Signature"), Format: Tagged,
-		Tags:     []Tag{{"v1", HMACSHA256}, {"v1a", Ed25519}},
-		Encoding: Base64, Secret: StandardSecret,
-		Message: []Part{Header(prefix + "Id"), Text("."), Timestamp, Text("."), Body},
-		Time:    TimeRule{From: Header(prefix + "Timestamp"), Tolerance: 5 * time.Minute},
-		Type:    JSON("type"), ID: Header(prefix + "Id"),
+// catalogue has every provider that is a row; coded has the others. A new row goes into the file of its kind.
+var catalogue = func() map[string]provider {
+	all := make(map[string]provider)
+	for _, rows := range rowFiles() {
+		maps.Copy(all, rows)
 	}
+	return all
+}()
+
+func rowFiles() []map[string]provider {
+	return []map[string]provider{standardRows, codeRows, relayRows, moneyRows, messageRows, workRows}
 }
 
-// svix is the same under Svix's own headers, or under the standard ones; never a mixture.
-func svix() Scheme {
-	s, other := standard("svix", "Svix-"), standard("svix", "Webhook-")
-	s.Otherwise = &other
-	return s
+// Providers lists all that ForProvider knows, sorted by name.
+func Providers() []Provider {
+	var all []Provider
+	for _, names := range []map[string]provider{catalogue, coded} {
+		for name := range names {
+			p, _ := lookUp(name)
+			p.describe()
+			all = append(all, p.Provider)
+		}
+	}
+	slices.SortFunc(all, func(a, b Provider) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 // Preset gives the row of a provider, to use or to change; ok is false for a name that is not among Presets.
 func Preset(name string) (s Scheme, ok bool) {
-	s, ok = presets[name]
-	s.Name = name
-	return s, ok
+	p, ok := lookUp(name)
+	if !ok || p.code != nil || p.checkSettings(nil) != nil {
+		return Scheme{}, false
+	}
+	return p.row, true
 }
 
-// Presets lists the names of all rows, sorted.
-func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
+// Presets lists the names of all rows, sorted: the Providers that are described by data alone and need no setting.
+func Presets() []string {
+	names := slices.Collect(maps.Keys(catalogue))
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, ok := Preset(name)
+		return !ok
+	})
+	slices.Sort(names)
+	return names
+}
 
 // Standard verifies Standard Webhooks: secrets with "whsec_" or plain base64 for signatures of version 1, public keys
 // with "whpk_" for version 1a. The time may be off by five minutes either way. The ID is the header Webhook-Id, the type

@@ -42,8 +42,8 @@ func (x *reading) text(p *Part) (string, state) {
 	case partEntry:
 		text, n := "", 0
 		for i := range x.entries {
-			if x.entries[i].key == p.name {
-				text = x.entries[i].value
+			if e := &x.entries[i]; e.key == p.name && (!x.v.s.Sets || n == 0 || e.value != text) {
+				text = e.value
 				n++
 			}
 		}
@@ -61,6 +61,19 @@ func (x *reading) text(p *Part) (string, state) {
 		return some(x.r.URL, true)
 	case partJoin, partFirst:
 		return x.several(p)
+	case partOptional:
+		all := ""
+		for i := range p.parts {
+			text, state := x.text(&p.parts[i])
+			if state != present {
+				return "", state
+			}
+			all += text
+		}
+		return some(all, true)
+	case partLower:
+		text, state := x.text(&p.parts[0])
+		return lower(text), state
 	default:
 		return "", absent
 	}
@@ -82,6 +95,16 @@ func (x *reading) several(p *Part) (string, state) {
 		n++
 	}
 	return some(joined, n > 0)
+}
+
+// lower makes the letters A to Z small, and leaves every other byte as it is.
+func lower(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'A' && c <= 'Z' {
+			return c + ('a' - 'A')
+		}
+		return c
+	}, text)
 }
 
 func some(text string, ok bool) (string, state) {
@@ -145,11 +168,22 @@ func (x *reading) readSignatures() error {
 		}
 	default:
 		text, state := x.text(&s.Signature)
-		if state != present {
+		second, state2 := x.text(&s.Second)
+		switch {
+		case state2 == repeated || state2 == tooLong:
+			return x.broken(&s.Second, state2)
+		case state != present && (state != absent || state2 != present):
 			return x.broken(&s.Signature, state)
 		}
-		if err := x.split(text, where); err != nil {
-			return err
+		if state == present {
+			if err := x.split(text, where); err != nil {
+				return err
+			}
+		}
+		if state2 == present {
+			if err := x.split(second, s.Second.where()); err != nil {
+				return err
+			}
 		}
 	}
 	if len(x.found) == 0 {
@@ -203,6 +237,9 @@ func (x *reading) split(text, where string) error {
 			x.add(s.Tags[0].Algorithm, text)
 			return nil
 		}
+	}
+	if s.Sets {
+		text = strings.ReplaceAll(text, " ", s.Separator)
 	}
 	count := 0
 	for item := range strings.SplitSeq(text, s.Separator) {

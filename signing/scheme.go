@@ -21,6 +21,8 @@ type Scheme struct {
 	// AnyValue takes a signature header that comes more than once and tries every value. Otherwise it is refused: who
 	// sends two headers hopes that two readers pick different ones.
 	AnyValue bool
+	// Second is another Header where a signature may be, made with the other key during a rotation. Either is enough.
+	Second Part
 	// Format is how that text is built. The zero value is Plain.
 	Format Format
 	// Prefix must stand before the signature, such as "sha256="; with PrefixOptional it may. Plain and Group only.
@@ -28,6 +30,9 @@ type Scheme struct {
 	PrefixOptional bool
 	// Separator stands between the entries of a list. Empty: "," for Pairs, Group and Positional, " " for Tagged.
 	Separator string
+	// Sets takes several lists with a space between them, one for each key: "t=1,v1=xxx t=1,v1=yyy". What is no signature
+	// must be the same in each. Pairs only.
+	Sets bool
 	// Tags names the entries that are signatures, in Pairs and Tagged. Others are left alone.
 	Tags []Tag
 
@@ -38,7 +43,7 @@ type Scheme struct {
 
 	// Secret is how the text of a secret becomes a key. Required.
 	Secret SecretKind
-	// MinSecret is how short a key may be, in bytes. 0: 8 for texts, 16 for decoded keys, 24 for StandardSecret.
+	// MinSecret is how short a key may be, in bytes. 0: 8 for texts, 16 for decoded keys, 24 for those of Standard Webhooks.
 	MinSecret int
 
 	// Message is what is signed, in order. Required, unless Algorithm is Token.
@@ -124,6 +129,11 @@ const (
 	StandardSecret
 	// SHA1Secret: the SHA-1 of the text.
 	SHA1Secret
+	// StandardOrText: "whsec_" and base64, or else the text as it stands, as OpenAI has it.
+	StandardOrText
+	// TailSecret: what stands behind the last "_" is base64, as Replicate has it.
+	TailSecret
+	lastSecretKind = TailSecret
 )
 
 // TimeRule says where the timestamp is and how far it may be from the clock. Both ends of the window are inside it.
@@ -206,6 +216,12 @@ func (s *Scheme) check() error {
 	if (s.AnyValue || s.Format == Numbered) && s.Signature.kind != partHeader {
 		return rowError("Signature", "must be a Header with AnyValue or Numbered")
 	}
+	if s.Second.kind != partNone && (s.Second.kind != partHeader || s.AnyValue || s.Format == Numbered) {
+		return rowError("Second", "must be a Header, and goes neither with AnyValue nor with Numbered")
+	}
+	if s.Sets && s.Format != Pairs {
+		return rowError("Sets", "goes with Pairs only")
+	}
 	if s.Format > Positional {
 		return rowError("Format", "is not one of the formats")
 	}
@@ -252,7 +268,7 @@ func (s *Scheme) check() error {
 	if s.Encoding == 0 || s.Encoding > Raw {
 		return rowError("Encoding", "say how signatures are written")
 	}
-	if s.Secret == 0 || s.Secret > SHA1Secret {
+	if s.Secret == 0 || s.Secret > lastSecretKind {
 		return rowError("Secret", "say how a secret becomes a key")
 	}
 	if len(s.Message) > maxParts {

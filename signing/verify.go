@@ -141,6 +141,16 @@ func (v *verifier) Verify(r *Request) (Verdict, error) {
 	return d, nil
 }
 
+// Tolerance is how far the time of a request may be from the clock, and so how long a repeated one can still be good; 0 if
+// the provider sets no limit.
+func (v *verifier) Tolerance() time.Duration {
+	longest := v.s.Time.Tolerance
+	if v.otherwise != nil {
+		longest = max(longest, v.otherwise.Tolerance())
+	}
+	return longest
+}
+
 // choose picks the first of the rows whose signature is there, or the first of all.
 func (v *verifier) choose(r *Request) *verifier {
 	if v.otherwise == nil {
@@ -153,6 +163,9 @@ func (v *verifier) choose(r *Request) *verifier {
 		}
 		x := newReading(w, r)
 		_, state := x.text(p)
+		if state == absent {
+			_, state = x.text(&w.s.Second)
+		}
 		x.free()
 		if state != absent {
 			return w
@@ -187,7 +200,7 @@ func (x *reading) prove() (int, error) {
 			continue
 		}
 		text, state := x.text(p)
-		if state != present {
+		if state != present && (state != absent || p.kind != partOptional) {
 			return 0, x.broken(p, state)
 		}
 		x.fields[i] = text
