@@ -139,13 +139,13 @@ func (p *Part) describe() string {
 	case partEntry:
 		return "entry `" + p.name + "`"
 	case partText:
-		return "`" + p.name + "`"
+		return "`\"" + p.name + "\"`"
 	case partJoin:
 		texts := make([]string, len(p.parts))
 		for i := range p.parts {
 			texts[i] = p.parts[i].describe()
 		}
-		return strings.Join(texts, " `"+p.name+"` ")
+		return strings.Join(texts, " `\""+p.name+"\"` ")
 	case partFirst:
 		texts := make([]string, len(p.parts))
 		for i := range p.parts {
