@@ -34,6 +34,7 @@ func (p *provider) describe() {
 		{&p.Secret, s.secretWords()},
 		{&p.Type, s.Type.describe()},
 		{&p.ID, s.ID.describe()},
+		{&p.Order, s.OrderingKey.describe()},
 		{&p.Handshake, s.handshakeWords()},
 	} {
 		if *f.field == "" {

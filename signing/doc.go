@@ -26,7 +26,12 @@
 //
 // How a provider signs is a Scheme: a row of data that says where the signature is and how it is written, what is
 // signed and with what, where the timestamp is and how far it may be off, and where to find the event's type and ID. One
-// engine works off all rows. A provider that is not here takes a row of your own:
+// engine works off all rows. More than a hundred providers come with the package; ForProvider makes the verifier of one by
+// its name, Providers lists them, and docs/providers.md shows all of them in a table:
+//
+//	verifier, err := signing.ForProvider("paddle", signing.Options{}, secret)
+//
+// A provider that is not here takes a row of your own:
 //
 //	acme := signing.Scheme{
 //		Name:      "acme",
@@ -43,9 +48,9 @@
 //	}
 //	verifier, err := signing.NewVerifier(acme, secret)
 //
-// To bring a row into this package, add it to the table in providers.go, its published examples to
-// testdata/vectors/signatures.json, and its name to the table in vectors_test.go. A provider whose scheme is no row (it
-// fetches certificates, say) is a Verifier of its own.
+// To bring a row into this package, add it to the file of its kind, providers_*.go, and its published examples to
+// testdata/vectors/signatures.json; docs/providers.md tells how. A provider whose scheme is no row (it fetches
+// certificates, say) is a Verifier of its own.
 //
 // # What the engine is strict about
 //

@@ -91,9 +91,13 @@ func FuzzRow(f *testing.F) {
 			Name: "fuzz", Signature: signing.Header("X-Sig"), Format: signing.Format(format), Prefix: prefix, Separator: separator,
 			Algorithm: signing.Algorithm(algorithm), Encoding: signing.Encoding(encoding), Secret: signing.SecretKind(kind),
 			Time:    signing.TimeRule{From: signing.FirstOf(signing.Entry(name), signing.Header(name), signing.JSON(name, "0")), Unit: signing.TimeUnit(unit), Tolerance: time.Minute},
-			Message: []signing.Part{signing.Timestamp, signing.Join(prefix, signing.Form(name), signing.Query(name)), signing.SecretText, signing.Body},
+			Message: []signing.Part{signing.Timestamp, signing.Join(prefix, signing.Form(name), signing.Query(name)), signing.Optional(signing.Lower(signing.JSON(name, "*")), signing.Text(tag)), signing.SecretText, signing.Body},
 			Type:    signing.Join(".", signing.JSON(name), signing.Form(name)),
 			Require: []signing.Match{{Part: signing.Header(name), Value: text}},
+		}
+		s.Sets = format == 1 && unit > 0
+		if encoding > 2 {
+			s.Second = signing.Header("X-Sig-2")
 		}
 		if tag != "" {
 			s.Tags = []signing.Tag{{Name: tag}, {Name: name, Algorithm: signing.HMACSHA1}}

@@ -30,6 +30,8 @@ type Provider struct {
 	Secret string
 	// Type and ID say where the event's type and its ID come from; empty where the provider does not say.
 	Type, ID string
+	// Order says which events are kept in order: those that have the same there. Empty if none are.
+	Order string
 	// Handshake is how the provider checks a URL; empty if it does not.
 	Handshake string
 	// Source is where the rule is from: one of VendorCode, VendorDocs, ThirdParty.

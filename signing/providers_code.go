@@ -7,18 +7,19 @@ var codeRows = map[string]provider{
 	// The old X-Hub-Signature with SHA-1 is not taken.
 	"github": row("GitHub", VendorCode, signsBody("X-Hub-Signature-256", HMACSHA256, Hex).after("sha256=").
 		typeFrom(Join(".", Header("X-GitHub-Event"), JSON("action"))).idFrom(Header("X-GitHub-Delivery")).
-		orderBy(JSON("repository", "full_name"))),
+		orderBy(inRepository("issue", "pull_request"))),
 	"gitlab-token": row("GitLab (secret token)", ThirdParty, showsToken("X-Gitlab-Token", "").chosen().
 		typeFrom(Header("X-Gitlab-Event")).idFrom(FirstOf(Header("Idempotency-Key"), Header("X-Gitlab-Event-UUID"))).
-		orderBy(JSON("project", "path_with_namespace"))),
+		orderBy(inProject())),
 	"bitbucket": row("Bitbucket", VendorDocs, signsBody("X-Hub-Signature", HMACSHA256, Hex).after("sha256=").chosen().
-		typeFrom(Header("X-Event-Key")).idFrom(Header("X-Request-UUID")).orderBy(JSON("repository", "full_name"))),
+		typeFrom(Header("X-Event-Key")).idFrom(Header("X-Request-UUID")).
+		orderBy(Optional(JSON("repository", "full_name"), Text("#"), FirstOf(JSON("pullrequest", "id"), JSON("issue", "id"))))),
 	"jira": row("Jira", VendorDocs, signsBody("X-Hub-Signature", HMACSHA256, Hex).after("sha256=").chosen().
 		typeFrom(JSON("webhookEvent")).idFrom(Header("X-Atlassian-Webhook-Identifier")).orderBy(JSON("issue", "key"))),
 	"gogs": row("Gogs", ThirdParty, signsBody("X-Gogs-Signature", HMACSHA256, Hex).chosen().
-		typeFrom(Header("X-Gogs-Event")).idFrom(Header("X-Gogs-Delivery")).orderBy(JSON("repository", "full_name"))),
+		typeFrom(Header("X-Gogs-Event")).idFrom(Header("X-Gogs-Delivery")).orderBy(inRepository("issue", "pull_request"))),
 	"gitea": row("Gitea", ThirdParty, signsBody("X-Gitea-Signature", HMACSHA256, Hex).chosen().
-		typeFrom(Header("X-Gitea-Event")).idFrom(Header("X-Gitea-Delivery")).orderBy(JSON("repository", "full_name"))),
+		typeFrom(Header("X-Gitea-Event")).idFrom(Header("X-Gitea-Delivery")).orderBy(inRepository("issue", "pull_request"))),
 	"linear": row("Linear", VendorCode, signsBody("Linear-Signature", HMACSHA256, Hex).
 		// The time is in the body, which is signed; the header of the same name is not.
 		timeFrom(JSON("webhookTimestamp"), Milliseconds).within(time.Minute).
@@ -61,9 +62,23 @@ var codeRows = map[string]provider{
 	"microsoft-graph": row("Microsoft Graph", ThirdParty, Scheme{
 		// One request has many notifications, each with the token.
 		Signature: JSON("value", "*", "clientState"), Algorithm: Token, Encoding: Raw, Secret: TextSecret,
-		Type: JSON("value", "0", "changeType"), OrderingKey: JSON("value", "0", "subscriptionId"),
+		Type: JSON("value", "0", "changeType"), OrderingKey: JSON("value", "0", "resource"),
 	}).secretIs("the `clientState` that the subscription was made with"),
 	"deepgram": row("Deepgram", ThirdParty, showsToken("Dg-Token", "")),
+}
+
+// inRepository orders what happens to one thing in a repository, such as an issue or a branch.
+func inRepository(things ...string) Part {
+	numbers := make([]Part, 0, len(things)+1)
+	for _, thing := range things {
+		numbers = append(numbers, JSON(thing, "number"))
+	}
+	return Optional(JSON("repository", "full_name"), Text("#"), FirstOf(append(numbers, JSON("ref"))...))
+}
+
+// inProject is the same of GitLab.
+func inProject() Part {
+	return Optional(JSON("project", "path_with_namespace"), Text("#"), FirstOf(JSON("object_attributes", "iid"), JSON("ref")))
 }
 
 // signsVersions is "v1=xxx,v1=yyy", each an HMAC-SHA256 of the body in hex.

@@ -52,6 +52,7 @@ of yours alone, give a ` + "`signing.Scheme`" + ` to ` + "`signing.NewVerifier`"
   "Nothing": the sender shows a token; whoever reads one request can make others.
 - *Type*, *ID*: where the event's type and ID come from. Empty: the provider says none. Where a request holds several events,
   the type is that of the first.
+- *Order*: events that have the same there are delivered one after the other, unless a subscription does not want that.
 - *Source*: ` + sources + `, that is, a library or directory by somebody else: have one
   real request verified before you rely on such a row.
 
@@ -71,8 +72,8 @@ func providersPage() string {
 		}
 		b.WriteString("|\n")
 	}
-	line("Name", "Provider", "Proof", "Made with", "Signs", "Time", "Secret", "Covers", "Type", "ID", "Handshake", "Settings", "Source")
-	line(slices.Repeat([]string{"---"}, 13)...)
+	line("Name", "Provider", "Proof", "Made with", "Signs", "Time", "Secret", "Covers", "Type", "ID", "Order", "Handshake", "Settings", "Source")
+	line(slices.Repeat([]string{"---"}, 14)...)
 	for _, p := range all {
 		var settings []string
 		for _, s := range p.Settings {
@@ -82,7 +83,7 @@ func providersPage() string {
 			}
 			settings = append(settings, text)
 		}
-		line("`"+p.Name+"`", p.Title, p.Header, p.Algorithm, p.Signs, p.Time, p.Secret, p.Covers.String(), p.Type, p.ID,
+		line("`"+p.Name+"`", p.Title, p.Header, p.Algorithm, p.Signs, p.Time, p.Secret, p.Covers.String(), p.Type, p.ID, p.Order,
 			p.Handshake, strings.Join(settings, "; "), p.Source)
 	}
 	return b.String()

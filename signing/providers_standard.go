@@ -5,7 +5,7 @@ var standardRows = map[string]provider{
 	"standard": row("Standard Webhooks", VendorCode, signsStandard("Webhook-")),
 	"svix":     row("Svix", VendorCode, signsSvix()),
 	"gitlab": row("GitLab (signing token)", VendorDocs, signsStandard("Webhook-").
-		typeFrom(Header("X-Gitlab-Event")).orderBy(JSON("project", "path_with_namespace"))),
+		typeFrom(Header("X-Gitlab-Event")).orderBy(inProject())),
 
 	// The three that read a secret another way than the standard does, and know no version 1a.
 	"openai":    row("OpenAI", VendorCode, signsHMAC().under(StandardOrText)),
