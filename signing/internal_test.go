@@ -182,6 +182,27 @@ func TestJSONTextFindsValues(t *testing.T) {
 	}
 }
 
+func TestJSONTextOfEveryElement(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`{"a":["x"]}`: "x", `{"a":[ "x" , "x" ]} trailing`: "x", `{"a":["x","\u0078"]}`: "x", `{"a":[1,"1"]}`: "1",
+		`{"a":["x","y"]}`: "", `{"a":[]}`: "", `{"a":["x"`: "", `{"a":["x",]}`: "", `{"a":["x" "x"]}`: "", `{"a":["x",null]}`: "",
+		`{"a":["x",{}]}`: "", `{"a":["x"}`: "", `{"a":{"*":"x"}}`: "x", `{"a":"x"}`: "", `{"a":["x",`: "",
+	} {
+		if got, ok := jsonText([]byte(doc), []string{"a", "*"}); got != want || ok != (want != "") {
+			t.Errorf("%s: got %q, %v, want %q", doc, got, ok, want)
+		}
+	}
+	doc := `[{"b":[{"c":"x"},{"c":"x"}]},{"b":[{"c":"x"}]}]`
+	if got, ok := jsonText([]byte(doc), []string{"*", "b", "*", "c"}); got != "x" || !ok {
+		t.Errorf("arrays in arrays: got %q, %v", got, ok)
+	}
+	deep := strings.Repeat(`[`, 200_000) // no path leads deeper than it is long
+	if got, ok := jsonText([]byte(deep), []string{"*", "*", "*"}); ok {
+		t.Errorf("brackets alone: got %q", got)
+	}
+}
+
 // FuzzJSONText compares with encoding/json wherever the document is valid and has no name twice.
 func FuzzJSONText(f *testing.F) {
 	f.Add([]byte(`{"a":{"b":"c"},"type":"x"}`), "a/b")
@@ -205,6 +226,9 @@ func FuzzJSONText(f *testing.F) {
 			case map[string]any:
 				at = v[name]
 			case []any:
+				if name == "*" {
+					return // TestJSONTextOfEveryElement
+				}
 				at = nil
 				if i := index(name); i >= 0 && i < len(v) {
 					at = v[i]

@@ -62,7 +62,7 @@ var codeRows = map[string]provider{
 	"microsoft-graph": row("Microsoft Graph", ThirdParty, Scheme{
 		// One request has many notifications, each with the token.
 		Signature: JSON("value", "*", "clientState"), Algorithm: Token, Encoding: Raw, Secret: TextSecret,
-		Type: JSON("value", "0", "changeType"), OrderingKey: JSON("value", "0", "resource"),
+		Type: FirstOf(JSON("value", "0", "changeType"), JSON("value", "0", "lifecycleEvent")), OrderingKey: JSON("value", "0", "resource"),
 	}).secretIs("the `clientState` that the subscription was made with"),
 	"deepgram": row("Deepgram", ThirdParty, showsToken("Dg-Token", "")),
 }

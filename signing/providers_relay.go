@@ -8,9 +8,9 @@ import (
 
 // Other gateways that pass webhooks on, or send them for their users.
 var relayRows = map[string]provider{
-	"convoy": row("Convoy (simple)", VendorCode, signsBody("X-Convoy-Signature", HMACSHA256, Hex)).
+	"convoy": row("Convoy (simple)", VendorCode, signsBody("X-Convoy-Signature", HMACSHA256, Hex).chosen()).
 		settings(convoySettings, convoyHash, convoyEncoding, headerSetting),
-	"convoy-advanced": row("Convoy (advanced)", VendorCode, signsConvoyAdvanced()).
+	"convoy-advanced": row("Convoy (advanced)", VendorCode, signsConvoyAdvanced().chosen()).
 		settings(convoySettings, convoyHash, convoyEncoding, headerSetting),
 	// One prefix before the whole list; the time is sent in a header of its own and not signed.
 	"outpost": row("Outpost", VendorCode, signsOutpost().
