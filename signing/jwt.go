@@ -24,8 +24,8 @@ import (
 
 // Limits of a token, which comes in a header.
 const (
-	maxJWT    = maxHeader // bytes of the whole text
-	maxClaims = 128       // members of its header, and of its claims
+	maxJWT     = maxHeader // bytes of the whole text
+	maxMembers = 512       // members of a JSON object
 )
 
 // jwtFamily says what kind of key an algorithm takes. A key is of one family for good, so that a public key, which
@@ -146,7 +146,7 @@ func jsonMembers(doc []byte) (map[string]json.RawMessage, bool) {
 	for dec.More() {
 		tok, err := dec.Token()
 		name, ok := tok.(string)
-		if err != nil || !ok || len(members) == maxClaims {
+		if err != nil || !ok || len(members) == maxMembers {
 			return nil, false
 		}
 		var value json.RawMessage

@@ -95,9 +95,6 @@ func (s *Scheme) rename(name string) {
 	}
 }
 
-// coded are the providers for which no row is enough: each has a file of its own.
-var coded = map[string]provider{}
-
 // ForProvider makes the verifier of a provider by its name, see Providers. A request is good if any of the secrets fits.
 //
 // An error means a name that is not known, a setting that is missing or not known, or a secret that is empty, too short or
