@@ -15,14 +15,24 @@ import (
 
 // coded are the providers for which no row is enough: each has a file of its own.
 var coded = map[string]provider{
-	"adyen":       adyenProvider,
-	"aws-sns":     snsProvider,
-	"box":         boxProvider,
-	"contentful":  contentfulProvider,
-	"easypost":    easypostProvider,
-	"mandrill":    mandrillProvider,
-	"messagebird": messagebirdProvider,
-	"twilio":      twilioProvider,
+	"adyen":         adyenProvider,
+	"aws-sns":       snsProvider,
+	"box":           boxProvider,
+	"braintree":     braintreeProvider,
+	"contentful":    contentfulProvider,
+	"dropbox-sign":  dropboxSignProvider,
+	"easypost":      easypostProvider,
+	"ebay":          ebayProvider,
+	"fusionauth":    fusionauthProvider,
+	"google-pubsub": pubsubProvider,
+	"mandrill":      mandrillProvider,
+	"messagebird":   messagebirdProvider,
+	"netlify":       netlifyProvider,
+	"paypal":        paypalProvider,
+	"plaid":         plaidProvider,
+	"twilio":        twilioProvider,
+	"vonage":        vonageProvider,
+	"wise":          wiseProvider,
 }
 
 // refuse makes the error of a verifier that is code.
