@@ -36,7 +36,10 @@ func Basic(user string, passwords ...Secret) (Verifier, error) {
 // basicProvider is the entry of the catalogue. A secret is the user, a colon and the password, as people write it; each
 // may have a user of its own.
 var basicProvider = provider{
-	Provider: Provider{Title: "HTTP Basic"},
+	Provider: Provider{
+		Title: "HTTP Basic (Chargebee, Postmark and others)", Header: "`Authorization: Basic`", Algorithm: "user and password, shown",
+		Secret: "`user:password`", Source: VendorDocs,
+	},
 	code: func(_ Options, secrets []Secret) (Verifier, error) {
 		v := &basic{}
 		passwords := make([]Secret, len(secrets))

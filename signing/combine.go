@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// maxMembers is how many verifiers may be combined in one.
-const maxMembers = 16
+// maxCombined is how many verifiers may be combined in one.
+const maxCombined = 16
 
 // AllOf verifies a request with every one of the verifiers, in order, and refuses it with the first refusal. Put cheap
 // ones first, such as Allow.
@@ -58,8 +58,8 @@ func newMembers(scheme string, verifiers []Verifier) (members, error) {
 	switch {
 	case len(verifiers) == 0:
 		return nil, fmt.Errorf("signing: %s: no verifier is given; to take requests from anybody, write Unverified alone", scheme)
-	case len(verifiers) > maxMembers:
-		return nil, fmt.Errorf("signing: %s: %d verifiers are given, %d is the most", scheme, len(verifiers), maxMembers)
+	case len(verifiers) > maxCombined:
+		return nil, fmt.Errorf("signing: %s: %d verifiers are given, %d is the most", scheme, len(verifiers), maxCombined)
 	}
 	ms := make(members, len(verifiers))
 	for i, v := range verifiers {
@@ -220,7 +220,7 @@ type anyOf struct{ members }
 
 // Verify gives the verdict of the first member that lets the request in.
 func (v *anyOf) Verify(r *Request) (Verdict, error) {
-	reasons := make([]error, 0, maxMembers)
+	reasons := make([]error, 0, maxCombined)
 	for i := range v.members {
 		one, err := v.members[i].Verify(r)
 		if err == nil {

@@ -91,11 +91,11 @@ func TestAnyOfTakesTheFirst(t *testing.T) {
 		v := must(AnyOf(refusing(ErrMissing, "a"), refusing(kind, "b"), refusing(ErrMissing, "c")))
 		wantRefused(t, v, &Request{}, kind, "a; scripted: "+kind.Error()+": b; ")
 	}
-	long := must(AnyOf(slices.Repeat([]Verifier{refusing(ErrMismatch, strings.Repeat("x", 10*maxReason))}, maxMembers)...))
-	if _, err := long.Verify(&Request{}); len(err.Error()) > maxMembers*(maxReason+100) {
+	long := must(AnyOf(slices.Repeat([]Verifier{refusing(ErrMismatch, strings.Repeat("x", 10*maxReason))}, maxCombined)...))
+	if _, err := long.Verify(&Request{}); len(err.Error()) > maxCombined*(maxReason+100) {
 		t.Errorf("the text has %d bytes", len(err.Error()))
 	}
-	if _, err := AnyOf(slices.Repeat([]Verifier{&scripted{}}, maxMembers+1)...); err == nil {
+	if _, err := AnyOf(slices.Repeat([]Verifier{&scripted{}}, maxCombined+1)...); err == nil {
 		t.Error("too many members are taken")
 	}
 }

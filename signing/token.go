@@ -36,9 +36,12 @@ func newAPIKey(scheme, header string, keys []Secret) (Verifier, error) {
 
 // apiKeyProvider is the entry of the catalogue.
 var apiKeyProvider = provider{
-	Provider: Provider{Title: "API key in a header", Settings: []Setting{
-		{Name: "header", Required: true, Doc: "The name of the header that holds the key, such as X-Api-Key."},
-	}},
+	Provider: Provider{
+		Title: "API key in a header", Header: "that of the setting `header`", Algorithm: "token, shown",
+		Secret: "the key, as text", Source: VendorDocs, Settings: []Setting{
+			{Name: "header", Required: true, Doc: "The name of the header that holds the key, such as X-Api-Key."},
+		},
+	},
 	code: func(o Options, secrets []Secret) (Verifier, error) {
 		return newAPIKey("api-key-header", o.Settings["header"], secrets)
 	},
