@@ -9,7 +9,7 @@ RACE         ?= . ./internal/... ./retry/... ./signing/... ./store/... ./transfo
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 # The modules below the root that go.work ties to it, as patterns; those that are not there are left out.
-BELOW := $(patsubst %/go.mod,./%/...,$(wildcard bench/go.mod))
+BELOW := $(patsubst %/go.mod,./%/...,$(wildcard bench/go.mod cmd/*/go.mod e2e/go.mod))
 
 .PHONY: help test race lint fmt fuzz torture bench examples ci tools
 
