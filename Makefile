@@ -9,12 +9,13 @@ RACE         ?= . ./internal/... ./retry/... ./signing/... ./store/... ./transfo
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 # The modules below the root that go.work ties to it, as patterns; those that are not there are left out.
-BELOW := $(patsubst %/go.mod,./%/...,$(wildcard bench/go.mod cmd/*/go.mod e2e/go.mod))
+BELOW := $(patsubst %/go.mod,./%/...,$(wildcard bench/go.mod cmd/*/go.mod))
 
-.PHONY: help test race lint fmt fuzz torture bench examples ci tools
+.PHONY: help test cross race lint fmt fuzz torture bench examples ci tools
 
 help:
 	@echo "test      all tests"
+	@echo "cross     the cross-checks with the libraries of others; needs Node and npm"
 	@echo "race      the tests of the core packages with the race detector"
 	@echo "lint      gofumpt, go vet, staticcheck"
 	@echo "fmt       format everything"
@@ -26,6 +27,10 @@ help:
 
 test:
 	$(GO) test ./... $(BELOW)
+
+# Outside of go.work: what it takes is nobody else's business.
+cross:
+	GOWORK=off $(GO) -C e2e test ./...
 
 race:
 	$(GO) test -race $(RACE)
