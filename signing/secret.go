@@ -21,6 +21,7 @@ type Secret struct {
 type secretText struct {
 	text   string
 	signer atomic.Pointer[signingKey] // made at the first Sign; it lives no longer than the secret
+	row    atomic.Pointer[rowSecret]  // the same for the signer of a row
 }
 
 // NewSecret makes a Secret of its text exactly as the provider shows it, prefix included. An empty text is no secret.

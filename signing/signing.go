@@ -14,8 +14,12 @@ type Message struct {
 	ID string
 	// Time is when this attempt is made. Zero means now.
 	Time time.Time
+	// Type is what happened, such as "invoice.paid", for schemes that name it in a header. Empty: the header is left out.
+	Type string
 	// Method and URL are those of the request, for schemes that sign them.
 	Method, URL string
+	// ContentType is the body's, for schemes that sign it, where h has no Content-Type yet.
+	ContentType string
 	// Body is signed byte for byte. It is neither changed nor kept.
 	Body []byte
 }
@@ -26,12 +30,20 @@ type Message struct {
 // returns an error.
 type Signer interface {
 	// Sign sets its headers in h, under canonical names, replacing what is there. It signs with every secret, so that a
-	// receiver may hold any of them while a key is being rotated.
+	// receiver may hold any of them while a key is being rotated; with the first alone, which is the newest, where the
+	// scheme has room for one signature.
 	Sign(h http.Header, m Message, secrets []Secret) error
 	// CheckSecret says what is wrong with a secret before it is stored: nil means that Sign will work with it.
 	CheckSecret(s Secret) error
-	// NewSecret makes a fresh random secret in the form that Sign wants.
+	// NewSecret makes a fresh random secret in the form that Sign wants; the zero Secret if Sign wants none, as Unsigned.
 	NewSecret() Secret
+}
+
+// HeaderLister is what a Signer may also be: one that says which headers it sets, so that nobody tries to set them as well.
+// All signers of this package are.
+type HeaderLister interface {
+	// Headers lists them under their canonical names.
+	Headers() []string
 }
 
 // Request is an inbound request as it came in, its body read to the end.

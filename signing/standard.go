@@ -94,6 +94,11 @@ func (standardSigner) CheckSecret(s Secret) error {
 	return nil
 }
 
+// Headers lists the three headers.
+func (standardSigner) Headers() []string {
+	return []string{"Webhook-Id", "Webhook-Signature", "Webhook-Timestamp"}
+}
+
 // NewSecret makes "whsec_" and the base64 of 32 random bytes.
 func (standardSigner) NewSecret() Secret {
 	raw := make([]byte, 32)
