@@ -29,8 +29,8 @@ type Endpoint struct {
 	// Subscriptions say which events come here. None means none.
 	Subscriptions []Subscription
 
-	// Signer and Transformer name parts registered with RegisterSigner and RegisterTransformer; empty means the
-	// gateway's.
+	// Signer and Transformer name parts registered with RegisterSigner and RegisterTransformer, or a signer that
+	// signing.Signers lists; empty means the gateway's. With "none" requests are not signed and there is no secret.
 	Signer      string
 	Transformer string
 

@@ -63,8 +63,11 @@ func (g *Gateway) checkEndpoint(ep *Endpoint) error {
 	}
 	if ep.Signer != "" {
 		if _, ok := g.parts.signer(ep.Signer); !ok {
-			return bad("Signer", "%q is not registered: call RegisterSigner first", cleanText(ep.Signer, maxPartName))
+			return bad("Signer", "%q is not registered: call RegisterSigner first, or use one that signing.Signers lists", cleanText(ep.Signer, maxPartName))
 		}
+	}
+	if err := g.checkSignerHeader(ep); err != nil {
+		return err
 	}
 	if ep.Transformer != "" {
 		if _, ok := g.parts.transformer(ep.Transformer); !ok {

@@ -24,7 +24,7 @@ var holdCauses = []string{causePaused, causeDisabled, causeAsked, "breaker", "sl
 
 // CreateEndpoint adds an endpoint and answers it as it is stored, together with its signing secret, this once: give it to
 // the receiver. Secrets of your own, the newest first, take the place of a new one; all of them are active, and the
-// first is answered.
+// first is answered. An endpoint whose signer is "none" has no secret, and the zero Secret is answered.
 //
 // Mistakes are a *ConfigError that names the field. An ID that exists is ErrConflict. The endpoint gets the events that are
 // accepted from now on.
@@ -60,7 +60,9 @@ func (g *Gateway) createEndpoint(ctx context.Context, ep *Endpoint, secrets []Se
 		if err != nil {
 			return nil, Secret{}, err
 		}
-		keys = []ringKey{newRingKey(signer.NewSecret(), time.Now())}
+		if secret := signer.NewSecret(); !secret.IsZero() {
+			keys = []ringKey{newRingKey(secret, time.Now())}
+		}
 	}
 	ring := &storedRing{g: g, tenant: ep.Tenant, id: ep.ID}
 	ep.Header = canonicalHeader(ep.Header)
@@ -81,6 +83,9 @@ func (g *Gateway) createEndpoint(ctx context.Context, ep *Endpoint, secrets []Se
 		return nil, Secret{}, err
 	}
 	g.view.changed(ctx)
+	if len(keys) == 0 {
+		return made, Secret{}, nil
+	}
 	return made, keys[0].secret, nil
 }
 
@@ -167,7 +172,7 @@ func (g *Gateway) Endpoints(ctx context.Context, tenant string, page Paging) (Pa
 
 // UpdateEndpoint replaces what an endpoint is, if it still has the Version that the caller read; otherwise it is ErrConflict:
 // read it again and repeat. Header values that are REDACTED stay as they are stored. Secrets, if any are given, take the
-// place of all that there were; RotateSecret is the gentle way. Deliveries that are pending go to the new URL.
+// place of all that there were; RotateSecret is the gentle way. A change to the signer "none" drops them. Deliveries that are pending go to the new URL.
 func (g *Gateway) UpdateEndpoint(ctx context.Context, ep Endpoint, secrets ...Secret) (*Endpoint, error) {
 	made, err := g.updateEndpoint(ctx, ep.clone(), secrets)
 	if err != nil {
@@ -236,10 +241,8 @@ func (g *Gateway) updateRing(ring *storedRing, old, ep *Endpoint, keys []ringKey
 		if err != nil {
 			return err
 		}
-		for _, k := range keys {
-			if err := signer.CheckSecret(k.secret); err != nil {
-				return configError("Endpoint.Signer", "cannot use the endpoint's secret (%w): give new ones to UpdateEndpoint", err)
-			}
+		if keys, err = keysFor(signer, keys); err != nil {
+			return err
 		}
 	}
 	return ring.set(newRing(keys, header))

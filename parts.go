@@ -1,8 +1,13 @@
 package hookgate
 
-import "sync"
+import (
+	"sync"
 
-// parts are what endpoints and subscriptions name: signers and transformers under durable names.
+	"github.com/hookgate/hookgate/signing"
+)
+
+// parts are what endpoints and subscriptions name: signers and transformers under durable names. A signer that nobody
+// registered is one of those that come with package signing.
 type parts struct {
 	mu           sync.RWMutex
 	signers      map[string]Signer
@@ -11,9 +16,12 @@ type parts struct {
 
 func (p *parts) signer(name string) (Signer, bool) {
 	p.mu.RLock()
-	defer p.mu.RUnlock()
 	s, ok := p.signers[name]
-	return s, ok
+	p.mu.RUnlock()
+	if ok {
+		return s, true
+	}
+	return signing.SignerFor(name)
 }
 
 func (p *parts) transformer(name string) (Transformer, bool) {
@@ -26,6 +34,9 @@ func (p *parts) transformer(name string) (Transformer, bool) {
 // RegisterSigner gives a signer the name by which endpoints ask for it. Endpoints store the name, so keep it the same over
 // releases, and register it before Run: deliveries of an endpoint whose signer is missing wait. A name is made of letters,
 // digits, "-", "_" and ".", at most 64, and can be taken once.
+//
+// The signers that signing.Signers lists need not be registered: "stripe", "github", "none" and so on. A signer of your own
+// under such a name takes its place, so that a name which a later version adds never takes the place of yours.
 func (g *Gateway) RegisterSigner(name string, s Signer) error {
 	if !isHandlerName(name) {
 		return configError("RegisterSigner", "%q is not a name: use letters, digits, -, _ and ., at most 64", cleanText(name, 100))

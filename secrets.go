@@ -281,7 +281,9 @@ func (g *Gateway) rotate(ctx context.Context, tenant, id string, secret Secret, 
 			return err
 		}
 		if secret.IsZero() {
-			secret = signer.NewSecret()
+			if secret = signer.NewSecret(); secret.IsZero() {
+				return configError("Endpoint.Signer", "signs with no secret: there is nothing to rotate")
+			}
 		} else if err := signer.CheckSecret(secret); err != nil {
 			return configError("ImportSecret", "%w", err)
 		}

@@ -177,7 +177,9 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 		return res
 	}
 	// Signed last, with the time of this attempt: the signature's headers win over all others.
-	err = signer.Sign(req.Header, signing.Message{ID: id, Time: at, Method: req.Method, URL: req.URL, Body: req.Body}, secrets)
+	err = signer.Sign(req.Header, signing.Message{
+		ID: id, Type: ev.Type, Time: at, Method: req.Method, URL: req.URL, ContentType: ev.ContentType, Body: req.Body,
+	}, secrets)
 	if err != nil {
 		res.err = local(classSetup, fmt.Errorf("sign the request: %w", err))
 		return res

@@ -35,7 +35,7 @@ type HTTPMessageOptions struct {
 
 // The names of the algorithms in RFC 9421.
 const (
-	messageHMAC    = "hmac-sha256"
+	messageHS256   = "hmac-sha256"
 	messageEd25519 = "ed25519"
 )
 
@@ -240,7 +240,7 @@ func (s *messageSigner) params(components []string, at time.Time, k *signingKey)
 	if s.o.OmitAlgorithm {
 		return out, nil
 	}
-	name := messageHMAC
+	name := messageHS256
 	if k.private != nil {
 		name = messageEd25519
 	}

@@ -41,7 +41,8 @@ func signatureBase(r *Request, own http.Header, components []string) ([]byte, er
 	return append(base, `"@signature-params": `...), nil
 }
 
-// wireTarget is a URL as it is on the wire: no fragment, no default port, a path that is never empty.
+// wireTarget is a URL as it is on the wire: no fragment, no default port, a path that is never empty, and nothing in it that
+// is not printable ASCII.
 type wireTarget struct{ scheme, authority, path, query string }
 
 func readTarget(raw string) (*wireTarget, error) {
@@ -60,9 +61,23 @@ func readTarget(raw string) (*wireTarget, error) {
 		t.path = "/"
 	}
 	if u.RawQuery != "" || u.ForceQuery {
-		t.query = "?" + u.RawQuery
+		t.query = "?" + printable(u.RawQuery)
 	}
 	return t, nil
+}
+
+// printable escapes what cannot stand in a request line; a query may hold spaces and more.
+func printable(s string) string {
+	const hexDigits = "0123456789ABCDEF"
+	var out []byte
+	for i := range len(s) {
+		if c := s[i]; c > ' ' && c < 0x7f {
+			out = append(out, c)
+		} else {
+			out = append(out, '%', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	return string(out)
 }
 
 // derive gives a component that is not a header.
