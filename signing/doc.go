@@ -20,6 +20,9 @@
 //	secret := signing.StandardWebhooks.NewSecret() // give secret.Reveal() to the receiver
 //	err := signing.StandardWebhooks.Sign(req.Header, signing.Message{ID: id, Time: time.Now(), Body: body}, []signing.Secret{secret})
 //
+// SignerFor has signers for receivers that expect what another sender makes, such as "stripe", and NewSigner makes one of any
+// row. HTTPMessageSignatures is RFC 9421, Unsigned is nothing at all, and JWKS publishes public keys.
+//
 // Keep a Secret for as long as it is used: it holds its decoded key, which costs more to make than a signature.
 //
 // # A provider is a row

@@ -41,6 +41,12 @@ const (
 
 var defaultComponents = []string{"@method", "@target-uri", "content-digest", "content-type", "webhook-id"}
 
+// unsignable are the headers that net/http, a proxy or a Dispatcher sets as it needs.
+var unsignable = []string{
+	"host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect",
+	"http2-settings", "proxy-authorization", "proxy-authenticate",
+}
+
 // HTTPMessageSignatures signs as RFC 9421 has it. It sets Signature-Input and Signature, and, if they are covered,
 // Content-Digest (RFC 9530, SHA-256), Webhook-Id with Message.ID, and Content-Type with Message.ContentType where there is
 // none yet. Each secret makes a signature with a label of its own.
@@ -71,6 +77,8 @@ func (o HTTPMessageOptions) check() (HTTPMessageOptions, error) {
 			return bad("Components", "%q is not among %s", name, strings.Join(derived, ", "))
 		case !strings.HasPrefix(name, "@") && !isComponent(name):
 			return bad("Components", "%q is not the name of a header in lower case", name)
+		case slices.Contains(unsignable, name):
+			return bad("Components", "%q belongs to the connection and may change on the way; cover \"@authority\" for the host", name)
 		case name == "signature" || name == "signature-input":
 			return bad("Components", "%q cannot sign itself", name)
 		}

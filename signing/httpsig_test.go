@@ -297,6 +297,7 @@ func TestHTTPMessageOptionsAreChecked(t *testing.T) {
 		"parameters":    {Components: []string{`@query-param";name="a`}},
 		"twice":         {Components: []string{"date", "date"}},
 		"itself":        {Components: []string{"signature"}},
+		"connection":    {Components: []string{"host"}},
 		"label":         {Label: "Sig"},
 		"label digit":   {Label: "1"},
 		"key ID":        {KeyID: "a\n"},
