@@ -16,7 +16,7 @@ import (
 // The headers are that of the signature; that of the timestamp, where the row has one; those of ID and Type, where the row
 // finds these in headers, with Message.ID and Message.Type; and those of Require.
 //
-// Pairs, Tagged, Group, Numbered and Positional hold a signature of every secret, and so do Plain headers with AnyValue,
+// Of several Tags with the same algorithm the first is used. Pairs, Tagged, Group, Numbered and Positional hold a signature of every secret, and so do Plain headers with AnyValue,
 // one header for each. Any other Plain header has room for one: it is signed with the first secret, the newest, and a
 // receiver has to change its secret at the moment of the rotation, or take two for a while.
 //
@@ -89,6 +89,13 @@ func newRowSigner(s Scheme) (*rowSigner, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	// A receiver takes a signature under any of the tags: the first of each algorithm is enough.
+	r.v.s.Tags = nil
+	for _, tag := range s.Tags {
+		if !slices.ContainsFunc(r.v.s.Tags, func(t Tag) bool { return t.Algorithm == tag.Algorithm }) {
+			r.v.s.Tags = append(r.v.s.Tags, tag)
+		}
 	}
 	r.keys, err = newKeyMaking(&r.v.s)
 	return r, err

@@ -13,6 +13,7 @@ import (
 	"hash"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -159,6 +160,27 @@ func TestReadySignersKeepTheContract(t *testing.T) {
 				t.Errorf("%s: %s: the header was changed to %v", name, why, h)
 			}
 		}
+	}
+}
+
+// A receiver takes any of the versions: one signature of each kind and secret is enough.
+func TestRowSignersMakeOneSignatureOfEachAlgorithm(t *testing.T) {
+	t.Parallel()
+	signer, err := signing.NewSigner(signing.Scheme{
+		Name: "own", Signature: signing.Header("X-Sig"), Format: signing.Pairs,
+		Tags:      []signing.Tag{{Name: "v1"}, {Name: "v2", Algorithm: signing.HMACSHA1}, {Name: "v3"}, {Name: "v4"}},
+		Algorithm: signing.HMACSHA256, Encoding: signing.Hex, Secret: signing.TextSecret, Message: []signing.Part{signing.Body},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := http.Header{}
+	if err := signer.Sign(h, outgoing, secretsOf("a secret that signs", "another that signs")); err != nil {
+		t.Fatal(err)
+	}
+	got := regexp.MustCompile("=[0-9a-f]+").ReplaceAllString(h.Get("X-Sig"), "")
+	if got != "v1,v1,v2,v2" {
+		t.Errorf("the entries are %s", got)
 	}
 }
 
@@ -508,6 +530,10 @@ func TestNumberedSignersLeaveNothingStale(t *testing.T) {
 }
 
 func TestRowSignersAllocateLittle(t *testing.T) {
+	most := 5.0 // the texts and the slices that hold them
+	if raceDetector {
+		most = 20 // it empties pools at random
+	}
 	for _, name := range []string{"stripe", "github", "outpost"} {
 		signer, _ := signing.SignerFor(name)
 		secrets := []signing.Secret{signer.NewSecret(), signer.NewSecret()}
@@ -516,8 +542,8 @@ func TestRowSignersAllocateLittle(t *testing.T) {
 			if err := signer.Sign(h, outgoing, secrets); err != nil {
 				t.Error(err)
 			}
-		}); n > 6 {
-			t.Errorf("%s: Sign makes %v allocations, 6 are the most", name, n)
+		}); n > most {
+			t.Errorf("%s: Sign makes %v allocations, %v are the most", name, n, most)
 		}
 	}
 }
