@@ -243,12 +243,12 @@ func (d byteEntries) find(label string) []byte {
 	return nil
 }
 
-// field is a structured field (RFC 8941) being read. Of its grammar only what these headers need is known.
-type field struct{ rest []byte }
+// fieldReader is a structured field (RFC 8941) being read. Of its grammar only what these headers need is known.
+type fieldReader struct{ rest []byte }
 
 var errField = errors.New("is not written as RFC 8941 has it")
 
-func (f *field) next(c byte) bool {
+func (f *fieldReader) next(c byte) bool {
 	if len(f.rest) == 0 || f.rest[0] != c {
 		return false
 	}
@@ -256,12 +256,12 @@ func (f *field) next(c byte) bool {
 	return true
 }
 
-func (f *field) spaces() {
+func (f *fieldReader) spaces() {
 	f.rest = bytes.TrimLeft(f.rest, " ")
 }
 
 // label reads a key: of an entry, or of a parameter.
-func (f *field) label() (string, error) {
+func (f *fieldReader) label() (string, error) {
 	n := 0
 	for n < len(f.rest) && n <= 64 && isLabel(string(f.rest[:n+1])) {
 		n++
@@ -275,7 +275,7 @@ func (f *field) label() (string, error) {
 }
 
 // text reads a string.
-func (f *field) text() (string, error) {
+func (f *fieldReader) text() (string, error) {
 	if !f.next('"') {
 		return "", errField
 	}
@@ -301,7 +301,7 @@ func (f *field) text() (string, error) {
 }
 
 // integer reads a number of at most 15 digits.
-func (f *field) integer() (int64, error) {
+func (f *fieldReader) integer() (int64, error) {
 	n := 0
 	for n < len(f.rest) && (f.rest[n] >= '0' && f.rest[n] <= '9' || n == 0 && f.rest[n] == '-') {
 		n++
@@ -318,7 +318,7 @@ func (f *field) integer() (int64, error) {
 }
 
 // entries calls read for each entry of a dictionary, behind its label and "=".
-func (f *field) entries(read func(label string) error) error {
+func (f *fieldReader) entries(read func(label string) error) error {
 	var seen []string
 	for {
 		label, err := f.label()
@@ -349,7 +349,7 @@ func (f *field) entries(read func(label string) error) error {
 
 // readByteDictionary reads "a=:base64:, b=:base64:".
 func readByteDictionary(text string) (byteEntries, error) {
-	f := &field{[]byte(text)}
+	f := &fieldReader{[]byte(text)}
 	var out byteEntries
 	err := f.entries(func(label string) error {
 		if !f.next(':') {
@@ -375,7 +375,7 @@ func readByteDictionary(text string) (byteEntries, error) {
 
 // readInputs reads the whole of Signature-Input.
 func readInputs(text string) ([]messageInput, error) {
-	f := &field{[]byte(text)}
+	f := &fieldReader{[]byte(text)}
 	var out []messageInput
 	err := f.entries(func(label string) error {
 		in := messageInput{label: label}
@@ -394,7 +394,7 @@ func readInputs(text string) ([]messageInput, error) {
 }
 
 // readList reads the components.
-func (f *field) readList(in *messageInput) error {
+func (f *fieldReader) readList(in *messageInput) error {
 	if !f.next('(') {
 		return errField
 	}
@@ -419,7 +419,7 @@ func (f *field) readList(in *messageInput) error {
 }
 
 // readParams reads what follows the list. Each parameter may come once; those that are not known are signed and not used.
-func (f *field) readParams(in *messageInput) error {
+func (f *fieldReader) readParams(in *messageInput) error {
 	var seen []string
 	for f.next(';') {
 		f.spaces()

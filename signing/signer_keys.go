@@ -142,7 +142,7 @@ func (m *keyMaking) makePrivate(text string) ([]signKey, error) {
 
 // fresh makes a secret of the row's kind; the zero Secret for a kind that it does not know.
 func (m *keyMaking) fresh() Secret {
-	raw := make([]byte, max(32, m.s.minSecret()))
+	raw := make([]byte, max(32, m.s.minSecret(prefixHMAC)))
 	_, _ = rand.Read(raw) // never fails
 	if m.private {
 		raw = ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])
@@ -155,6 +155,8 @@ func (m *keyMaking) fresh() Secret {
 			}
 		}
 		return NewEd25519Secret()
+	case StandardOrText, TailSecret:
+		return StandardWebhooks.NewSecret()
 	case HexSecret:
 		return NewSecret(hex.EncodeToString(raw))
 	case Base64Secret:

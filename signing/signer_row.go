@@ -113,11 +113,12 @@ func (r *rowSigner) placeHeaders(s *Scheme) error {
 			}
 		}
 	default:
-		if r.stamp = headerOf(from); r.stamp == "" {
+		if r.stamp = headerNameOf(from); r.stamp == "" {
 			return rowError("Time.From", "%s cannot be set: a signer sets headers and nothing else", from.where())
 		}
 	}
-	r.id, r.kind = headerOf(&s.ID), headerOf(&s.Type)
+	r.second = headerNameOf(&s.Second)
+	r.id, r.kind = headerNameOf(&s.ID), headerNameOf(&s.Type)
 	if s.Type.kind == partJoin && r.kind != "" && len(s.Type.parts) > 1 {
 		r.rest = &Part{kind: partJoin, name: s.Type.name, parts: s.Type.parts[1:]}
 		r.separator = s.Type.name
@@ -148,14 +149,14 @@ func (r *rowSigner) placeHeaders(s *Scheme) error {
 	return nil
 }
 
-// headerOf names the header that makes a part present; empty if there is none.
-func headerOf(p *Part) string {
+// headerNameOf names the header that makes a part present; empty if there is none.
+func headerNameOf(p *Part) string {
 	switch p.kind {
 	case partHeader:
 		return p.name
 	case partJoin, partFirst:
 		if len(p.parts) > 0 {
-			return headerOf(&p.parts[0])
+			return headerNameOf(&p.parts[0])
 		}
 	}
 	return ""

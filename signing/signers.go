@@ -59,19 +59,17 @@ var readySigners = sync.OnceValue(func() map[string]Signer {
 		"none":         Unsigned,
 		"http-message": mustSign(HTTPMessageSignatures(HTTPMessageOptions{})),
 	}
-	for _, name := range []string{"svix", "stripe", "github", "shopify", "slack"} {
+	for _, name := range []string{"svix", "stripe", "github", "shopify", "slack", "hookdeck", "convoy", "convoy-advanced", "outpost"} {
 		row, _ := Preset(name)
-		all[name] = mustSign(newRowSigner(row))
-	}
-	for name, row := range signRows() {
-		row.Name = name
+		if name == "outpost" {
+			row.Time = TimeRule{From: Header("X-Outpost-Timestamp"), Unit: RFC3339} // sent, not signed
+		}
 		all[name] = mustSign(newRowSigner(row))
 	}
 	// Receivers know these texts by how they begin.
 	for _, name := range []string{"stripe", "outpost"} {
 		all[name].(*rowSigner).keys.prefix = prefixHMAC
 	}
-	all["hookdeck"].(*rowSigner).second = "X-Hookdeck-Signature-2"
 	return all
 })
 
@@ -81,28 +79,4 @@ func mustSign[S any](s S, err error) S {
 		panic(err)
 	}
 	return s
-}
-
-// signRows are the rows of other gateways, as their receivers verify them.
-func signRows() map[string]Scheme {
-	plain := func(header string, e Encoding) Scheme {
-		return Scheme{
-			Signature: Header(header), Algorithm: HMACSHA256, Encoding: e, Secret: TextSecret, Message: []Part{Body},
-		}
-	}
-	hookdeck := plain("X-Hookdeck-Signature", Base64) // Hookdeck's documentation
-	hookdeck.ID = Header("X-Hookdeck-Eventid")
-
-	convoy := plain("X-Convoy-Signature", Hex) // Convoy's pkg/signature, simple and advanced
-	advanced := convoy
-	advanced.Format, advanced.Tags = Pairs, []Tag{{Name: "v1"}}
-	advanced.Message = []Part{Timestamp, Text(","), Body}
-	advanced.Time.From = Entry("t")
-
-	outpost := plain("X-Outpost-Signature", Hex) // Outpost's destwebhook, with its default templates
-	outpost.Format, outpost.Prefix = Group, "v0="
-	outpost.Time = TimeRule{From: Header("X-Outpost-Timestamp"), Unit: RFC3339} // sent, not signed
-	outpost.Type, outpost.ID = Header("X-Outpost-Topic"), Header("X-Outpost-Event-Id")
-
-	return map[string]Scheme{"hookdeck": hookdeck, "convoy": convoy, "convoy-advanced": advanced, "outpost": outpost}
 }
