@@ -81,16 +81,19 @@ func lookUp(name string) (provider, bool) {
 		p, ok = coded[name]
 	}
 	p.Name = name
-	p.row.rename(name)
+	p.row.copyAs(name)
 	return p, ok
 }
 
-// rename puts the name into the row and all behind it.
-func (s *Scheme) rename(name string) {
+// copyAs puts the name into the row and all behind it, and takes their lists from the catalogue, so that whoever changes
+// a row changes its own.
+func (s *Scheme) copyAs(name string) {
 	s.Name = name
+	s.Tags, s.Message = slices.Clone(s.Tags), slices.Clone(s.Message)
+	s.Require, s.Handshakes = slices.Clone(s.Require), slices.Clone(s.Handshakes)
 	if s.Otherwise != nil {
 		other := *s.Otherwise
-		other.rename(name)
+		other.copyAs(name)
 		s.Otherwise = &other
 	}
 }

@@ -105,6 +105,25 @@ func TestToleranceIsTheLongest(t *testing.T) {
 	}
 }
 
+// TestPresetsAreCopies: whoever changes a row must not change it for everybody.
+func TestPresetsAreCopies(t *testing.T) {
+	t.Parallel()
+	s, _ := signing.Preset("svix")
+	s.Tags[0].Name, s.Message[0], s.Otherwise.Message[0] = "v9", signing.Text("x"), signing.Text("x")
+	again, ok := signing.Preset("svix")
+	if !ok || again.Name != "svix" || again.Otherwise.Name != "svix" || again.Tags[0].Name != "v1" {
+		t.Errorf("got %+v", again)
+	}
+	secret := signing.StandardWebhooks.NewSecret()
+	v, err := signing.Svix(secret)
+	m := signing.Message{ID: "m", Time: time.Unix(1700000000, 0), Body: []byte("{}")}
+	r := signed(t, m, secret)
+	r.Time = m.Time
+	if _, err := mustVerifier(t, v, err).Verify(r); err != nil {
+		t.Errorf("a change to one copy has reached the catalogue: %v", err)
+	}
+}
+
 // TestTypesAndKeysOfProviders looks at some that are put together from several places.
 func TestTypesAndKeysOfProviders(t *testing.T) {
 	t.Parallel()
