@@ -15,9 +15,24 @@ type storedRing struct {
 	g          *Gateway
 	tenant, id string
 	stored     string
+	used       time.Time // when this process last signed with it
 }
 
-func (r *storedRing) open() (*keyRing, error) { return r.g.openRing(r.tenant, r.id, r.stored) }
+// storedRing answers the ring of an endpoint as it is stored now.
+func (t *target) storedRing() *storedRing {
+	return &storedRing{g: t.g, tenant: t.endpoint.Tenant, id: t.endpoint.ID, stored: t.sealed.reveal(), used: t.lastUsed()}
+}
+
+func (r *storedRing) open() (*keyRing, error) {
+	ring, err := r.g.openRing(r.tenant, r.id, r.stored)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ring.keys { // nobody else has this ring
+		ring.keys[i].use(r.used)
+	}
+	return ring, nil
+}
 
 func (r *storedRing) set(ring *keyRing) (err error) {
 	r.stored, err = r.g.sealRing(r.tenant, r.id, ring)
@@ -103,7 +118,7 @@ func (g *Gateway) changeEndpoint(ctx context.Context, tenant, id string, fn func
 			return t.broken
 		}
 		ep := t.endpoint.clone()
-		ring := &storedRing{g: g, tenant: tenant, id: id, stored: t.sealed}
+		ring := t.storedRing()
 		if err := fn(ep, ring); err != nil {
 			return err
 		}

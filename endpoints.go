@@ -200,7 +200,7 @@ func (g *Gateway) updateEndpoint(ctx context.Context, ep *Endpoint, secrets []Se
 		if t.broken != nil {
 			return t.broken
 		}
-		ring := &storedRing{g: g, tenant: ep.Tenant, id: ep.ID, stored: t.sealed}
+		ring := t.storedRing()
 		if err := g.updateRing(ring, t.endpoint, ep, keys); err != nil {
 			return err
 		}
@@ -229,7 +229,7 @@ func (g *Gateway) updateRing(ring *storedRing, old, ep *Endpoint, keys []ringKey
 		if value != redacted {
 			continue
 		}
-		stored, ok := now.header[name]
+		stored, ok := now.header.reveal()[name]
 		if !ok {
 			return configError("Endpoint.Header", "the value of %s is REDACTED, and none is stored: put the real one in", name)
 		}
@@ -325,7 +325,7 @@ func (g *Gateway) setDisabled(ctx context.Context, tenant, id string, disabled b
 		}
 		ep := t.endpoint.clone()
 		ep.Disabled = disabled
-		_, err := g.writeEndpoint(ctx, ep, t.sealed, t.endpoint.Version, gate)
+		_, err := g.writeEndpoint(ctx, ep, t.sealed.reveal(), t.endpoint.Version, gate)
 		return err
 	})
 }

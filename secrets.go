@@ -2,15 +2,8 @@ package hookgate
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
-
-	"github.com/hookgate/hookgate/signing"
 )
 
 // The secrets of an endpoint: its signing keys and the values of its headers. They are stored sealed, in the endpoint's own
@@ -22,16 +15,6 @@ const maxKeys = 8
 // defaultOverlap is how long old secrets stay active after a rotation.
 const defaultOverlap = 24 * time.Hour
 
-// maxRings is how many opened key rings are kept. An opened ring saves a decryption, or a call to wherever a custom Sealer
-// keeps its key, for each attempt.
-const maxRings = 16384
-
-// How a key ring is stored: one byte that says whether it is sealed, then the ring.
-const (
-	ringSealed = 's'
-	ringPlain  = 'p'
-)
-
 // SecretInfo tells of a signing secret without telling it.
 type SecretInfo struct {
 	// ID tells the secrets of an endpoint apart.
@@ -39,227 +22,62 @@ type SecretInfo struct {
 
 	Created time.Time
 
-	// Expires is when it stops being active, by the clock of this machine; zero for the newest.
+	// From is when it begins to sign, by the clock of this machine: when it was made, or the time that it is scheduled for.
+	From time.Time
+
+	// Expires is when it stops signing; zero for one that has no end, such as the newest.
 	Expires time.Time
+
+	// LastUsed is when an attempt was last signed with it, as far as this process knows: its own attempts since it was
+	// opened, and what was written when the endpoint's secrets were last changed. Other processes on the same store, and
+	// a restart, are not seen. It is for finding out what is surely used, not for proving that something is not. Zero: not
+	// that we know.
+	LastUsed time.Time
 }
 
-// keyRing is the secrets of one endpoint, opened. It is never edited.
-type keyRing struct {
-	keys   []ringKey // newest first
-	header map[string]string
-
-	all []signing.Secret  // of keys
-	one [1]signing.Secret // room for all, nearly always enough
-	end time.Time         // when the first of keys expires; zero: none does
+// Active reports whether the secret signs at a time.
+func (i SecretInfo) Active(t time.Time) bool {
+	return !t.Before(i.From) && (i.Expires.IsZero() || t.Before(i.Expires))
 }
 
-type ringKey struct {
-	id      string
-	secret  signing.Secret
-	created time.Time
-	expires time.Time
+// Rotation is how the signing secret of an endpoint is replaced. The zero value is RotateSecret with the usual overlap.
+type Rotation struct {
+	// Secret is one of your own. Zero: a new one is made.
+	Secret Secret
+
+	// From is when the new secret begins to sign, in whole seconds, at most a year from now. Zero, or a time that has
+	// passed: now.
+	From time.Time
+
+	// Overlap is how long the old secrets go on signing beside it, counted from From. 0: 24 hours. Negative: they end
+	// when it begins.
+	Overlap time.Duration
 }
 
-// ringDoc is a key ring as it is sealed. Nobody reads it there and every endpoint's is held in memory, so names are short.
-type ringDoc struct {
-	Keys   []ringKeyDoc      `json:"k"`
-	Header map[string]string `json:"h,omitempty"`
-}
-
-type ringKeyDoc struct {
-	ID      string `json:"i"`
-	Secret  string `json:"s"`
-	Created int64  `json:"c"` // unix seconds
-	Expires int64  `json:"e,omitempty"`
-}
-
-func newRing(keys []ringKey, header map[string]string) *keyRing {
-	r := &keyRing{keys: keys, header: header}
-	r.all = r.one[:0]
-	for _, k := range keys {
-		r.all = append(r.all, k.secret)
-		if !k.expires.IsZero() && (r.end.IsZero() || k.expires.Before(r.end)) {
-			r.end = k.expires
-		}
-	}
-	return r
-}
-
-// active answers the secrets to sign with, the newest first.
-func (r *keyRing) active(now time.Time) []signing.Secret {
-	if r.end.IsZero() || now.Before(r.end) {
-		return r.all[:len(r.all):len(r.all)]
-	}
-	var out []signing.Secret
-	for _, k := range r.activeKeys(now) {
-		out = append(out, k.secret)
-	}
-	return out
-}
-
-func (r *keyRing) activeKeys(now time.Time) []ringKey {
-	out := make([]ringKey, 0, len(r.keys)+1)
-	for _, k := range r.keys {
-		if k.expires.IsZero() || now.Before(k.expires) {
-			out = append(out, k)
-		}
-	}
-	return out
-}
-
-// rotate makes a ring whose newest key is secret. The others end after overlap at the latest.
-func (r *keyRing) rotate(secret signing.Secret, overlap time.Duration, now time.Time) *keyRing {
-	keys := []ringKey{newRingKey(secret, now)}
-	for _, k := range r.activeKeys(now) {
-		if end := now.Add(overlap); k.expires.IsZero() || end.Before(k.expires) {
-			k.expires = end
-		}
-		if now.Before(k.expires) {
-			keys = append(keys, k)
-		}
-	}
-	return newRing(keys, r.header)
-}
-
-func newRingKey(secret signing.Secret, now time.Time) ringKey {
-	var id [6]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		panic("hookgate: no randomness: " + err.Error()) // crypto/rand never fails
-	}
-	return ringKey{id: hex.EncodeToString(id[:]), secret: secret, created: now}
-}
-
-// ringContext is where a ring belongs. A ring that somebody moves to another endpoint in the store cannot be opened
-// there. An ID has no slash, so no two endpoints have the same.
-func ringContext(tenant, id string) string { return "secret:" + tenant + "/" + id }
-
-// sealRing makes of a ring what is stored.
-func (g *Gateway) sealRing(tenant, id string, r *keyRing) (string, error) {
-	doc := ringDoc{Header: r.header}
-	for _, k := range r.keys {
-		kd := ringKeyDoc{ID: k.id, Secret: k.secret.Reveal(), Created: k.created.Unix()}
-		if !k.expires.IsZero() {
-			kd.Expires = k.expires.Unix()
-		}
-		doc.Keys = append(doc.Keys, kd)
-	}
-	plain, err := json.Marshal(doc)
-	if err != nil {
-		return "", errors.New("the key ring cannot be encoded")
-	}
-	if g.sealer == nil {
-		if !g.cfg.PlainSecrets {
-			return "", configError("Config.Sealer", "is needed to store a secret: set one, or PlainSecrets to store secrets as they are")
-		}
-		return string(ringPlain) + string(plain), nil
-	}
-	defer clear(plain)
-	sealed, err := g.sealer.Seal(plain, ringContext(tenant, id))
-	if err != nil {
-		return "", fmt.Errorf("seal the secrets of the endpoint: %w", err)
-	}
-	return string(ringSealed) + string(sealed), nil
-}
-
-// openRing is the way back. Errors say what to do and nothing of what is in the ring.
-func (g *Gateway) openRing(tenant, id, stored string) (*keyRing, error) {
-	if len(stored) == 0 {
-		return nil, errors.New("the endpoint has no secrets: make one with RotateSecret and a negative overlap")
-	}
-	plain := []byte(stored[1:])
-	switch {
-	case stored[0] == ringSealed && g.sealer == nil:
-		return nil, configError("Config.Sealer", "is needed to open stored secrets: set the one that sealed them")
-	case stored[0] == ringSealed:
-		var err error
-		if plain, err = g.sealer.Open(plain, ringContext(tenant, id)); err != nil {
-			return nil, fmt.Errorf("open the secrets of the endpoint: %w", err)
-		}
-	case stored[0] != ringPlain:
-		return nil, errors.New("the secrets of the endpoint were stored by another version")
-	case !g.cfg.PlainSecrets:
-		// Otherwise whoever can write to the store could put a secret of his own in the place of a sealed one.
-		return nil, configError("Config.PlainSecrets", "is needed to read a secret that was stored as it is: set it, beside a Sealer, until all are rotated")
-	}
-	var doc ringDoc
-	if err := json.Unmarshal(plain, &doc); err != nil {
-		return nil, errors.New("the secrets of the endpoint are damaged: make one with RotateSecret and a negative overlap")
-	}
-	keys := make([]ringKey, 0, len(doc.Keys))
-	for _, kd := range doc.Keys {
-		k := ringKey{id: kd.ID, secret: signing.NewSecret(kd.Secret), created: time.Unix(kd.Created, 0)}
-		if kd.Expires != 0 {
-			k.expires = time.Unix(kd.Expires, 0)
-		}
-		keys = append(keys, k)
-	}
-	return newRing(keys, doc.Header), nil
-}
-
-// otherKey reports whether a stored ring was sealed with a key that the sealer of the folder does not have.
-func (g *Gateway) otherKey(stored string) bool {
-	s, ok := g.sealer.(*aesSealer)
-	return ok && len(stored) > 0 && stored[0] == ringSealed && s.otherKey([]byte(stored[1:]))
-}
-
-// ringCache says which targets have their key ring open: some of them, not all that were ever sent something. A ring belongs
-// to a target, and a change of the endpoint makes another target, so what is open is never out of date.
-type ringCache struct {
-	mu   sync.Mutex
-	open []*target // nil: a free place
-	next int       // the place that is used next when there are as many as there may be
-}
-
-// keep lets a target have its ring, in the place of the one that has had its own for longest.
-func (c *ringCache) keep(t *target, r *keyRing) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t.opened.Load() != nil || t.g.view.target(t.destination) != t {
-		return // somebody else opened it, or the endpoint was changed meanwhile
-	}
-	if len(c.open) < maxRings {
-		t.place = len(c.open)
-		c.open = append(c.open, t)
-	} else {
-		if old := c.open[c.next]; old != nil {
-			old.opened.Store(nil)
-		}
-		t.place = c.next
-		c.open[c.next] = t
-		c.next = (c.next + 1) % maxRings
-	}
-	t.opened.Store(r)
-}
-
-func (c *ringCache) forget(t *target) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t.opened.Load() != nil {
-		c.open[t.place] = nil
-		t.opened.Store(nil)
-	}
-}
-
-// Secrets lists an endpoint's signing secrets that are active, the newest first, without telling them.
+// Secrets lists an endpoint's signing secrets that are active or scheduled, the newest first, without telling them.
 func (g *Gateway) Secrets(ctx context.Context, tenant, id string) ([]SecretInfo, error) {
-	_, ring, err := g.readRing(ctx, tenant, id)
+	t, ring, err := g.readRing(ctx, tenant, id)
 	if err != nil {
 		return nil, edge("list secrets", err)
 	}
+	used := t.lastUsed()
 	var out []SecretInfo
-	for _, k := range ring.activeKeys(time.Now()) {
-		out = append(out, SecretInfo{ID: k.id, Created: k.created, Expires: k.expires})
+	for _, k := range ring.living(time.Now()) {
+		k.use(used)
+		out = append(out, SecretInfo{ID: k.id, Created: k.created, From: k.start(), Expires: k.expires, LastUsed: k.used})
 	}
 	return out, nil
 }
 
 // RotateSecret makes a new signing secret for an endpoint and answers it, this once. Requests are signed with the new one
 // first, and with those that were active before until overlap is over, so that the receiver can change at leisure. Overlap
-// 0 means 24 hours; negative ends the old ones at once, for a secret that is known to others.
+// 0 means 24 hours; negative ends all others at once, scheduled ones too, for a secret that is known to others.
 //
-// At most 8 secrets are active at a time; ErrConflict says that old ones have to end first.
+// At most 8 secrets are active at a time; ErrConflict says that old ones have to end first, or that another rotation is
+// scheduled already.
 func (g *Gateway) RotateSecret(ctx context.Context, tenant, id string, overlap time.Duration) (Secret, error) {
-	return g.rotate(ctx, tenant, id, Secret{}, overlap)
+	s, err := g.rotate(ctx, tenant, id, Rotation{Overlap: overlap}, "RotateSecret")
+	return s, edge("rotate secret", err)
 }
 
 // ImportSecret is RotateSecret with a secret of your own in the place of a new one.
@@ -267,14 +85,28 @@ func (g *Gateway) ImportSecret(ctx context.Context, tenant, id string, secret Se
 	if secret.IsZero() {
 		return configError("ImportSecret", "the secret is empty")
 	}
-	_, err := g.rotate(ctx, tenant, id, secret, overlap)
-	return err
+	_, err := g.rotate(ctx, tenant, id, Rotation{Secret: secret, Overlap: overlap}, "ImportSecret")
+	return edge("rotate secret", err)
 }
 
-func (g *Gateway) rotate(ctx context.Context, tenant, id string, secret Secret, overlap time.Duration) (Secret, error) {
-	if overlap == 0 {
-		overlap = defaultOverlap
+// ScheduleSecret is RotateSecret for a time to come, and answers the new secret now, this once: give it to the receiver
+// before r.From. Until then requests are signed as before; from then on with the new one first. It is stored, so it happens
+// whoever runs by then. ExpireSecret takes it back.
+//
+// One rotation can be scheduled at a time; ErrConflict says that there is one.
+func (g *Gateway) ScheduleSecret(ctx context.Context, tenant, id string, r Rotation) (Secret, error) {
+	s, err := g.rotate(ctx, tenant, id, r, "Rotation.Secret")
+	return s, edge("schedule secret", err)
+}
+
+func (g *Gateway) rotate(ctx context.Context, tenant, id string, r Rotation, field string) (Secret, error) {
+	if r.Overlap == 0 {
+		r.Overlap = defaultOverlap
 	}
+	if wait := time.Until(r.From); !r.From.IsZero() && wait > maxWait {
+		return Secret{}, configError("Rotation.From", "%v from now is more than a year", wait.Round(time.Hour))
+	}
+	secret := r.Secret
 	err := g.changeEndpoint(ctx, tenant, id, func(ep *Endpoint, ring *storedRing) error {
 		signer, err := g.signerOf(ep.Signer)
 		if err != nil {
@@ -285,26 +117,78 @@ func (g *Gateway) rotate(ctx context.Context, tenant, id string, secret Secret, 
 				return configError("Endpoint.Signer", "signs with no secret: there is nothing to rotate")
 			}
 		} else if err := signer.CheckSecret(secret); err != nil {
-			return configError("ImportSecret", "%w", err)
+			return configError(field, "%w", err)
+		}
+		now := time.Now()
+		key := newRingKey(secret, now)
+		if from := r.From.Truncate(time.Second); from.After(now) {
+			key.from = from
 		}
 		old, err := ring.open()
 		if err != nil {
 			// Keys that cannot be read cannot be kept. Header values are lost with them; UpdateEndpoint gives new ones.
-			if overlap > 0 {
+			if r.Overlap > 0 || !key.from.IsZero() {
 				return err
 			}
 			old = newRing(nil, nil)
 			ep.Header = nil
 		}
-		now := time.Now()
-		next := old.rotate(secret, overlap, now)
-		if len(next.keys) > maxKeys {
-			return fmt.Errorf("%w: %d secrets would be active, the limit is %d; wait until one ends, or use a negative overlap", ErrConflict, len(next.keys), maxKeys)
+		next, err := old.replace(key, r.Overlap, now)
+		if err != nil {
+			return err
 		}
 		return ring.set(next)
 	})
 	if err != nil {
-		return Secret{}, edge("rotate secret", err)
+		return Secret{}, err
 	}
 	return secret, nil
 }
+
+// replace is rotate with its rules: one rotation is scheduled at a time, and not too many keys sign.
+func (r *keyRing) replace(key ringKey, overlap time.Duration, now time.Time) (*keyRing, error) {
+	if at := r.scheduled(now); !at.IsZero() && (overlap > 0 || !key.from.IsZero()) {
+		return nil, fmt.Errorf("%w: a rotation is scheduled for %s; take it back with ExpireSecret, or use RotateSecret with a negative overlap to end all others now",
+			ErrConflict, at.UTC().Format(time.RFC3339))
+	}
+	next := r.rotate(key, overlap, now)
+	if n := next.most(now); n > maxKeys {
+		return nil, fmt.Errorf("%w: %d secrets would be active, the limit is %d; wait until one ends, or use a negative overlap", ErrConflict, n, maxKeys)
+	}
+	return next, nil
+}
+
+// ExpireSecret ends one of an endpoint's secrets now, whether it is active or scheduled; Secrets has their IDs. If what is
+// left would end before another begins, the newest that is active takes its place and goes on.
+//
+// The last active secret cannot be ended: that is ErrConflict. ErrNotFound: there is no such secret any more.
+func (g *Gateway) ExpireSecret(ctx context.Context, tenant, id, secretID string) error {
+	err := g.changeEndpoint(ctx, tenant, id, func(_ *Endpoint, ring *storedRing) error {
+		old, err := ring.open()
+		if err != nil {
+			return err
+		}
+		next, err := old.expire(secretID, time.Now())
+		if err != nil {
+			return err
+		}
+		return ring.set(next)
+	})
+	return edge("expire secret", err)
+}
+
+// use notes that an attempt was signed at a time, if the key signed then.
+func (k *ringKey) use(at time.Time) {
+	if at.After(k.used) && !at.Before(k.start()) && (k.expires.IsZero() || at.Before(k.expires)) {
+		k.used = at
+	}
+}
+
+// noteUse keeps when the target's secrets last signed, to the second. It is called for every attempt.
+func (t *target) noteUse(now time.Time) {
+	if s := now.Unix(); s > t.used.Load() {
+		t.used.Store(s)
+	}
+}
+
+func (t *target) lastUsed() time.Time { return ofSeconds(t.used.Load()) }

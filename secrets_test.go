@@ -220,8 +220,8 @@ func TestOpenRingsAreThoseOfCurrentTargets(t *testing.T) {
 			t.Errorf("the ring of %s is open without a place", tg.destination)
 		}
 		got, err := tg.secrets(time.Now())
-		want, err2 := g.openRing("", tg.endpoint.ID, tg.sealed)
-		if err != nil || err2 != nil || got[0].Reveal() != want.all[0].Reveal() {
+		want, err2 := g.openRing("", tg.endpoint.ID, tg.sealed.reveal())
+		if err != nil || err2 != nil || got[0].Reveal() != want.first[0].Reveal() {
 			t.Errorf("%s is signed for with another secret than is stored: %v, %v", tg.destination, err, err2)
 		}
 	}

@@ -79,11 +79,12 @@ type target struct {
 	picky       bool      // a subscription names a transformer of its own
 
 	g      *Gateway
-	sealed string // the key ring of an endpoint, as it is stored
-	broken error  // why its document cannot be used; nil: it can
+	sealed hidden[string] // the key ring of an endpoint, as it is stored: not sealed with PlainSecrets
+	broken error          // why its document cannot be used; nil: it can
 
 	opened atomic.Pointer[keyRing] // of sealed; nil: not open. See ringCache
 	place  int                     // in the ringCache, while opened
+	used   atomic.Int64            // when its secrets last signed, in unix seconds
 }
 
 // len and sub give the subscriptions.
@@ -119,6 +120,7 @@ func (t *target) secrets(now time.Time) ([]signing.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.noteUse(now)
 	return ring.active(now), nil
 }
 
@@ -132,7 +134,7 @@ func (t *target) header() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ring.header, nil
+	return ring.header.reveal(), nil
 }
 
 // ring opens the endpoint's key ring, or answers it from memory.
@@ -143,7 +145,7 @@ func (t *target) ring() (*keyRing, error) {
 	if r := t.opened.Load(); r != nil {
 		return r, nil
 	}
-	r, err := t.g.openRing(t.endpoint.Tenant, t.endpoint.ID, t.sealed) // it may be a call over the network
+	r, err := t.g.openRing(t.endpoint.Tenant, t.endpoint.ID, t.sealed.reveal()) // it may be a call over the network
 	if err != nil {
 		return nil, err
 	}
@@ -315,7 +317,7 @@ func (v *view) newTarget(doc *store.Doc) (*target, error) {
 		target   target
 		endpoint Endpoint
 	}{endpoint: *ep}
-	both.target = target{destination: d, endpoint: &both.endpoint, limit: limit, picky: picky, g: v.g, sealed: ring, broken: err}
+	both.target = target{destination: d, endpoint: &both.endpoint, limit: limit, picky: picky, g: v.g, sealed: hide(ring), broken: err}
 	return &both.target, nil
 }
 
@@ -341,6 +343,9 @@ func (v *view) replace(d Destination, t *target) (old *target) {
 	}
 	own.set(old, t)
 	if t != nil {
+		if old != nil && old.sealed.reveal() == t.sealed.reveal() {
+			t.used.Store(old.used.Load()) // otherwise the new ring says it
+		}
 		v.targets[d] = t
 		return old
 	}

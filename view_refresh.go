@@ -86,7 +86,7 @@ func (v *view) load(ctx context.Context) error {
 		if t.broken != nil {
 			unreadable++
 			v.g.log.Error("hookgate: the document of an endpoint is damaged: its deliveries wait until it is deleted, or deleted and made again", "endpoint", t.destination)
-		} else if v.g.otherKey(t.sealed) {
+		} else if v.g.otherKey(t.sealed.reveal()) {
 			otherKey++
 		}
 		v.put(t.destination, t)

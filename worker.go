@@ -171,7 +171,7 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 		res.err = local(classSetup, err)
 		return res
 	}
-	secrets, err := t.secrets(began)
+	secrets, err := t.secrets(at)
 	if err != nil {
 		res.err = local(classSetup, err)
 		return res

@@ -1,0 +1,45 @@
+package hookgate
+
+import "sync"
+
+// maxRings is how many opened key rings are kept. An opened ring saves a decryption, or a call to wherever a custom Sealer
+// keeps its key, for each attempt.
+const maxRings = 16384
+
+// ringCache says which targets have their key ring open: some of them, not all that were ever sent something. A ring belongs
+// to a target, and a change of the endpoint makes another target, so what is open is never out of date.
+type ringCache struct {
+	mu   sync.Mutex
+	open []*target // nil: a free place
+	next int       // the place that is used next when there are as many as there may be
+}
+
+// keep lets a target have its ring, in the place of the one that has had its own for longest.
+func (c *ringCache) keep(t *target, r *keyRing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.opened.Load() != nil || t.g.view.target(t.destination) != t {
+		return // somebody else opened it, or the endpoint was changed meanwhile
+	}
+	if len(c.open) < maxRings {
+		t.place = len(c.open)
+		c.open = append(c.open, t)
+	} else {
+		if old := c.open[c.next]; old != nil {
+			old.opened.Store(nil)
+		}
+		t.place = c.next
+		c.open[c.next] = t
+		c.next = (c.next + 1) % maxRings
+	}
+	t.opened.Store(r)
+}
+
+func (c *ringCache) forget(t *target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.opened.Load() != nil {
+		c.open[t.place] = nil
+		t.opened.Store(nil)
+	}
+}
