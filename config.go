@@ -89,6 +89,10 @@ type Config struct {
 	Sealer       Sealer
 	PlainSecrets bool
 
+	// KeyProvider seals secrets under keys that something else keeps, such as a KMS, in the place of a Sealer. Open makes
+	// no key of its own then; one that the folder has already still opens what it sealed.
+	KeyProvider KeyProvider
+
 	// Logger gets what nobody is there to be told. Nil: slog.Default.
 	Logger *slog.Logger
 
@@ -165,6 +169,17 @@ func (c *Config) withDefaults(opening bool) (Config, error) {
 		return f, configError("Config.Sync", "is for Open: set it at the store that you pass")
 	case f.Sync.lose < 0:
 		return f, configError("Config.Sync", "must not be negative")
+	}
+	if f.KeyProvider != nil {
+		if f.Sealer != nil {
+			return f, configError("Config.KeyProvider", "and Config.Sealer are both set: leave one out")
+		}
+		if err := checkKeyID(f.KeyProvider, f.KeyProvider.KeyID()); err != nil {
+			return f, err
+		}
+		if !opening {
+			f.Sealer = newEnvelopeSealer(f.KeyProvider, nil)
+		}
 	}
 	if f.Signer == nil {
 		f.Signer = signing.StandardWebhooks

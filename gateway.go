@@ -75,7 +75,7 @@ func Open(path string, c *Config) (*Gateway, error) {
 	}
 	cfg.Store = s
 	if cfg.Sealer == nil {
-		if cfg.Sealer, err = openSealer(path); err != nil {
+		if cfg.Sealer, err = openSealer(path, cfg.KeyProvider); err != nil {
 			return nil, errors.Join(edge("open", err), s.Close())
 		}
 	}

@@ -140,6 +140,12 @@ func openRejected(source, path string, items int, bytes int64, sealer Sealer, lo
 	return r
 }
 
+// Where the rings are in the gateway's folder, and what the name of one ends with while it is written.
+const (
+	rejectedDir = "rejected"
+	rejectedNew = ".new"
+)
+
 // ringFile is what the file holds, sealed.
 type ringFile struct {
 	Version int
@@ -311,17 +317,22 @@ func (r *rejectedRing) write(f ringFile) error {
 	if err := gob.NewEncoder(&plain).Encode(f); err != nil {
 		return err
 	}
-	sealed, err := r.sealer.Seal(plain.Bytes(), r.context())
+	return r.put(plain.Bytes())
+}
+
+// put seals what the file is to hold and writes it.
+func (r *rejectedRing) put(plain []byte) error {
+	sealed, err := r.sealer.Seal(plain, r.context())
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(r.path), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(r.path+".new", sealed, 0o600); err != nil {
+	if err := os.WriteFile(r.path+rejectedNew, sealed, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(r.path+".new", r.path)
+	return os.Rename(r.path+rejectedNew, r.path)
 }
 
 // close writes what is not written; nothing is kept after it.

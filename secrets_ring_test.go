@@ -55,9 +55,13 @@ func TestScheduledSecretSignsInItsTime(t *testing.T) {
 		secrets := map[string]Secret{"first": first, "second": second}
 		send := func(want string) {
 			t.Helper()
+			before := c.count()
 			mustPublish(t, g, Event{Payload: []byte("x")})
 			synctest.Wait()
 			all := c.arrivals()
+			if len(all) != before+1 {
+				t.Fatalf("%d requests were sent, want 1", len(all)-before)
+			}
 			last := all[len(all)-1]
 			if got := signedBy(t, last, secrets); got != want || last.header.Get("X-Api-Key") != "k" {
 				t.Errorf("at %v the request was signed with %q, want %q", last.at.Sub(began), got, want)

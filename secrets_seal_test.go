@@ -47,7 +47,7 @@ func TestSealerOpensOnlyWhatItSealedForThere(t *testing.T) {
 func TestKeyFileIsMadeOnceAndKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first, err := openSealer(dir)
+	first, err := openSealer(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestKeyFileIsMadeOnceAndKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := openSealer(dir)
+	second, err := openSealer(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestBadKeyFileSaysWhatToDo(t *testing.T) {
 			if err := os.WriteFile(path, []byte(c.text), c.mode); err != nil {
 				t.Fatal(err)
 			}
-			_, err := openSealer(dir)
+			_, err := openSealer(dir, nil)
 			if err == nil {
 				t.Fatal("opened")
 			}
@@ -121,7 +121,7 @@ func TestBadKeyFileSaysWhatToDo(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(t.TempDir(), "x"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openSealer(filepath.Join(t.TempDir(), "missing")); err == nil || !strings.Contains(err.Error(), keyFile) {
+	if _, err := openSealer(filepath.Join(t.TempDir(), "missing"), nil); err == nil || !strings.Contains(err.Error(), keyFile) {
 		t.Errorf("in a folder that does not exist: %v", err)
 	}
 }

@@ -198,7 +198,7 @@ func (g *Gateway) newSource(name string, s Source) (*source, error) {
 func (s *source) openRing(g *Gateway) {
 	path := ""
 	if g.dir != "" {
-		path = filepath.Join(g.dir, "rejected", s.name)
+		path = filepath.Join(g.dir, rejectedDir, s.name)
 	}
 	s.rejected = openRejected(s.name, path, s.RejectedCount, s.RejectedBytes, g.sealer, g.log)
 }

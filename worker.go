@@ -82,6 +82,15 @@ func (g *Gateway) attempt(ctx context.Context, w *work) {
 		return
 	}
 
+	if t.endpoint != nil && t.opened.Load() == nil {
+		// A KeyProvider may have to be asked, and that is not the attempt's time.
+		if _, err := t.ring(); err != nil {
+			g.conclude(w, t, tried{err: local(classSetup, err), stopped: ctx.Err() != nil}, ev)
+			return
+		}
+		began = time.Now()
+	}
+
 	timeout := g.cfg.Timeout
 	switch {
 	case t.handler != nil:
