@@ -70,9 +70,10 @@ type dataKey struct {
 	began time.Time
 	ready chan struct{} // closed when the rest is there
 
-	head []byte
-	aead cipher.AEAD
-	err  error
+	head  []byte
+	aead  cipher.AEAD
+	err   error
+	ended time.Time
 
 	left int // values that it may still seal; the sealer's mu is held
 }
@@ -186,7 +187,7 @@ func (s *envelopeSealer) sealing() (*dataKey, error) {
 	}
 	s.mu.Lock()
 	k := s.current
-	if k == nil || k.keyID != id || k.left == 0 || k.over(dataKeyTime) {
+	if k == nil || k.keyID != id || k.left == 0 || k.over() {
 		k = &dataKey{keyID: id, began: time.Now(), ready: make(chan struct{}), left: dataKeyValues}
 		s.current = k
 		s.ask(k, func() { s.make(k) })
@@ -241,7 +242,7 @@ func (s *envelopeSealer) unwrapped(head []byte, keyID string, wrapped []byte) (*
 	}
 	s.mu.Lock()
 	k := s.open[string(head)]
-	if k == nil || k.failed() && k.over(providerPause) {
+	if k == nil || k.failed() && k.over() {
 		k = &dataKey{keyID: keyID, began: time.Now(), ready: make(chan struct{}), head: append([]byte(nil), head...)}
 		s.remember(k)
 		wrapped = append([]byte(nil), wrapped...)
@@ -298,6 +299,7 @@ func (s *envelopeSealer) ask(k *dataKey, fill func()) {
 			} else if k.aead == nil && k.err == nil {
 				k.err = errors.New("the key provider ended its goroutine (runtime.Goexit)")
 			}
+			k.ended = time.Now()
 		}()
 		fill()
 	}()
@@ -331,10 +333,10 @@ func (k *dataKey) isReady() bool {
 
 func (k *dataKey) failed() bool { return k.isReady() && k.err != nil }
 
-// over reports whether a key that is ready is older than a time; one that failed is after a pause.
-func (k *dataKey) over(limit time.Duration) bool {
+// over reports whether a key should not be used any more: it has sealed for long enough, or it failed and the pause is over.
+func (k *dataKey) over() bool {
 	if k.failed() {
-		limit = providerPause
+		return time.Since(k.ended) >= providerPause
 	}
-	return k.isReady() && time.Since(k.began) >= limit
+	return k.isReady() && time.Since(k.ended) >= dataKeyTime
 }

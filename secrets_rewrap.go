@@ -3,10 +3,10 @@ package hookgate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hookgate/hookgate/store"
 )
@@ -41,7 +41,7 @@ func (g *Gateway) RewrapSecrets(ctx context.Context) (RewrapResult, error) {
 	var errs []error
 	fail := func(what string, err error) {
 		if len(errs) < 5 { // the first few will do
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+			errs = append(errs, &rewrapError{what, err})
 		}
 	}
 	err := g.view.eachDoc(ctx, func(doc *store.Doc) error {
@@ -74,6 +74,18 @@ func (g *Gateway) RewrapSecrets(ctx context.Context) (RewrapResult, error) {
 	}
 	return res, edge("rewrap secrets", errors.Join(append(errs, err)...))
 }
+
+// rewrapError is why one thing of many was not sealed anew.
+type rewrapError struct {
+	what string
+	err  error
+}
+
+func (e *rewrapError) Error() string {
+	return e.what + ": " + strings.TrimPrefix(e.err.Error(), "hookgate: ")
+}
+
+func (e *rewrapError) Unwrap() error { return e.err }
 
 // current reports whether a ring is sealed under the key that seals now. One that is not there needs no key.
 func (g *Gateway) current(stored string) bool {

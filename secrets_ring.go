@@ -136,6 +136,9 @@ func (r *keyRing) most(now time.Time) int {
 	return n
 }
 
+// withKeys answers the ring with other keys and all else as it is.
+func (r *keyRing) withKeys(keys []ringKey) *keyRing { return newRing(keys, r.header.reveal()) }
+
 // living answers the keys that sign now or will.
 func (r *keyRing) living(now time.Time) []ringKey {
 	out := make([]ringKey, 0, len(r.keys)+1)
@@ -172,7 +175,7 @@ func (r *keyRing) rotate(key ringKey, overlap time.Duration, now time.Time) *key
 			keys = append(keys, k)
 		}
 	}
-	return newRing(keys, r.header.reveal())
+	return r.withKeys(keys)
 }
 
 // errLastKey: a ring without a key cannot sign.
@@ -187,7 +190,7 @@ func (r *keyRing) expire(id string, now time.Time) (*keyRing, error) {
 		return nil, ErrNotFound
 	}
 	keys = slices.Delete(keys, i, i+1)
-	rest := newRing(keys, r.header.reveal())
+	rest := r.withKeys(keys)
 	newest := slices.IndexFunc(keys, func(k ringKey) bool { return k.active(now) })
 	if newest < 0 {
 		return nil, errLastKey
@@ -198,7 +201,7 @@ func (r *keyRing) expire(id string, now time.Time) (*keyRing, error) {
 	}) {
 		keys[newest].expires = needed
 	}
-	return newRing(keys, r.header.reveal()), nil
+	return r.withKeys(keys), nil
 }
 
 func newRingKey(secret signing.Secret, now time.Time) ringKey {
