@@ -136,7 +136,7 @@ func (x *reading) otherKey() string {
 					continue
 				}
 				mac, err := newMACKey(kind, raw)
-				if err == nil && x.fits(&key{algorithm: tag.Algorithm, mac: mac, text: text}, x.r.Body) {
+				if err == nil && x.fits(&key{algorithm: tag.Algorithm, mac: mac, text: NewSecret(text)}, x.r.Body) {
 					return fmt.Sprintf("it fits secret %d when that is read %s: the row reads secrets another way than the sender", i+1, other.words)
 				}
 			}

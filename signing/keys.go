@@ -37,7 +37,7 @@ type key struct {
 	public    ed25519.PublicKey
 	curve     *ecdsa.PublicKey
 	token     [sha256.Size]byte // hashed, so that the comparison does not show its length
-	text      string            // for SecretText
+	text      Secret            // for SecretText
 }
 
 // kind gives the hash of an HMAC; nil for the others.
@@ -156,7 +156,7 @@ func (s *Scheme) decodeSecret(text string) (raw []byte, only Algorithm, err erro
 }
 
 func makeKey(a Algorithm, raw []byte, text string, shortest int) (key, error) {
-	k := key{algorithm: a, text: text}
+	k := key{algorithm: a, text: NewSecret(text)}
 	var err error
 	switch a {
 	case Ed25519:

@@ -308,7 +308,7 @@ func (x *reading) write(h *hasher, k *key, body []byte) {
 			}
 			_, _ = h.Write(body)
 		case partSecret:
-			x.head = append(x.head, k.text...)
+			x.head = append(x.head, k.text.Reveal()...)
 		default:
 			x.head = append(x.head, x.fields[i]...)
 		}
