@@ -142,7 +142,7 @@ func (m *keyMaking) makePrivate(text string) ([]signKey, error) {
 
 // fresh makes a secret of the row's kind; the zero Secret for a kind that it does not know.
 func (m *keyMaking) fresh() Secret {
-	raw := make([]byte, max(32, m.s.minSecret(prefixHMAC)))
+	raw := make([]byte, max(32, m.s.MinSecret))
 	_, _ = rand.Read(raw) // never fails
 	if m.private {
 		raw = ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])
