@@ -21,7 +21,7 @@ import (
 // any other error of a Dispatcher is kept as class "error" and counts as an attempt.
 type DispatchError struct {
 	// Class is one word for lists and metrics, kept with the attempt: timeout, dns, connect, tls, blocked, reset, protocol,
-	// cancelled, or one of your own.
+	// cancelled, auth, or one of your own.
 	Class string
 
 	// Local says that the fault is on this side: no descriptors left, no resolver, shutting down. The attempt does not
@@ -126,7 +126,7 @@ func (d *HTTPDispatcher) failure(ctx context.Context, err error) *DispatchError 
 		case made.phase == phaseHandshake:
 			return handshakeFailure(made)
 		}
-		return d.connectFailure(made)
+		return d.guard.connectFailure(made)
 	}
 	return exchangeFailure(err)
 }
@@ -157,7 +157,7 @@ func localFault(err error) *DispatchError {
 	return nil
 }
 
-func (d *HTTPDispatcher) connectFailure(e *phaseError) *DispatchError {
+func (g *guard) connectFailure(e *phaseError) *DispatchError {
 	if isBlocked(e.err) {
 		return fault(classBlocked, false, e, "%s", blockedReason(e.err))
 	}
@@ -166,7 +166,7 @@ func (d *HTTPDispatcher) connectFailure(e *phaseError) *DispatchError {
 			return fault(classDNS, false, e, "the name %s has no address", dns.Name)
 		}
 		// A resolver that answers for other names is well: then it is this name's servers that fail.
-		if d.guard.resolverAnswers() {
+		if g.resolverAnswers() {
 			return fault(classDNS, false, e, "the name %s could not be looked up", dns.Name)
 		}
 		return fault(classDNS, true, e, "the resolver of this machine does not answer (asked for %s)", dns.Name)
@@ -189,7 +189,6 @@ func handshakeFailure(e *phaseError) *DispatchError {
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
-		alert    tls.AlertError
 		record   tls.RecordHeaderError
 	)
 	text := ""
@@ -206,8 +205,8 @@ func handshakeFailure(e *phaseError) *DispatchError {
 		text = "the certificate is not valid for this use"
 	case errors.As(err, &record):
 		text = "the receiver does not speak TLS on this port"
-	case errors.As(err, &alert):
-		text = "the receiver ended the handshake: " + alert.Error()
+	case remoteAlert(err) != "":
+		text = "the receiver ended the handshake: " + remoteAlert(err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		text = "the connection ended during the handshake"
 	case strings.Contains(err.Error(), "protocol version"):
@@ -222,6 +221,9 @@ func handshakeFailure(e *phaseError) *DispatchError {
 func exchangeFailure(err error) *DispatchError {
 	text := err.Error()
 	switch {
+	case remoteAlert(err) != "":
+		// Where the client's part of the handshake is done first, as in TLS 1.3, the receiver's word comes in the place of an answer.
+		return fault(classTLS, false, err, "TLS: the receiver ended the connection: %s", remoteAlert(err))
 	case errors.Is(err, http1.ErrHeaderTooLarge), strings.Contains(text, "header too long"):
 		return fault(classProtocol, false, err, "the headers of the answer are larger than %d KiB", maxResponseHeader>>10)
 	case strings.Contains(text, "malformed"), strings.Contains(text, "invalid"), strings.Contains(text, "unsupported"),

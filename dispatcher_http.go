@@ -41,7 +41,8 @@ const (
 // came, the request is sent once more on another connection, within the same attempt: delivery is at least once anyway,
 // and otherwise every receiver with a short keep-alive would cost attempts. On a fresh connection nothing is repeated.
 //
-// There are never more connections to a receiver than attempts at it at a time.
+// There are never more connections to a receiver than attempts at it at a time. Connections are shared by requests to the same
+// host with the same Request.TLS, and by no others: neither is a TLS session.
 type HTTPDispatcher struct {
 	client    *http1.Client
 	guard     *guard
@@ -153,9 +154,12 @@ func (d *HTTPDispatcher) Dispatch(ctx context.Context, r *Request) (*Response, e
 		}
 		out.Method = r.Method
 	}
+	if out.Identity = r.TLS; r.TLS != nil && !p.tls {
+		return nil, &DispatchError{Class: classTLS, Err: errors.New("the request is for http, and the endpoint's TLS settings need https")}
+	}
 	res, err := d.client.Do(ctx, &out)
 	if err != nil {
-		return nil, d.failure(ctx, err)
+		return nil, withTLSHint(d.failure(ctx, err), r.TLS)
 	}
 	if res.Status < 100 || res.Status > 599 {
 		return nil, fault(classProtocol, false, nil, "the answer has the status %d, which is outside 100 to 599", res.Status)
@@ -228,8 +232,9 @@ func (d *HTTPDispatcher) dialPlain(ctx context.Context, network, addr string) (n
 	return conn, nil
 }
 
-// dialTLS does the handshake here, not in the transport, because here its failures can be told from others.
-func (d *HTTPDispatcher) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+// dialTLS does the handshake here, not in the transport, because here its failures can be told from others. An identity
+// adds what an endpoint has of its own.
+func (d *HTTPDispatcher) dialTLS(ctx context.Context, network, addr string, identity *tls.Config) (net.Conn, error) {
 	raw, err := d.dialPlain(ctx, network, addr)
 	if err != nil {
 		return nil, err
@@ -240,6 +245,9 @@ func (d *HTTPDispatcher) dialTLS(ctx context.Context, network, addr string) (net
 	}
 	config := d.tls.Clone()
 	config.ServerName = host
+	if identity != nil {
+		addIdentity(config, identity)
+	}
 	conn := tls.Client(raw, config)
 	ctx, cancel := context.WithTimeoutCause(ctx, d.handshake, errHandshakeTimeout)
 	defer cancel()

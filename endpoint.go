@@ -1,6 +1,7 @@
 package hookgate
 
 import (
+	"crypto/tls"
 	"net/http"
 	"time"
 )
@@ -25,6 +26,14 @@ type Endpoint struct {
 	// values are sealed like secrets and come back as REDACTED; UpdateEndpoint keeps the stored value of a header whose
 	// value is REDACTED.
 	Header map[string]string
+
+	// Auth is how requests prove that they may come in, beside their signature: Basic, a bearer token, an API key, AWS
+	// Signature Version 4, or a kind of your own. Nil adds nothing.
+	Auth *Auth
+
+	// TLS has the client certificate and the authorities of this endpoint, if it has its own. Nil: no client certificate,
+	// the system's authorities.
+	TLS *ClientTLS
 
 	// Subscriptions say which events come here. None means none.
 	Subscriptions []Subscription
@@ -99,6 +108,14 @@ type Request struct {
 	Header  http.Header
 	Body    []byte
 	Timeout time.Duration
+
+	// Time is when the attempt is made, as it is signed. Zero: now.
+	Time time.Time
+
+	// TLS is what Endpoint.TLS asks of the connection: client certificates, authorities, and a cache for sessions of its own.
+	// Nil: nothing. It is shared: clone it to add to it. A connection that was made with it, or a TLS session, may not serve
+	// requests with another one or none.
+	TLS *tls.Config
 }
 
 // Response is what came back.

@@ -44,6 +44,9 @@ func (g *Gateway) checkEndpoint(ep *Endpoint) error {
 	if err := checkEndpointHeader(ep.Header); err != nil {
 		return err
 	}
+	if err := g.checkAuth(ep); err != nil {
+		return err
+	}
 	if why := badLabels(ep.Labels); why != "" {
 		return bad("Labels", "%s", why)
 	}

@@ -28,6 +28,8 @@ type endpointDoc struct {
 	URL           string            `json:"url"`
 	Description   string            `json:"description,omitempty"`
 	Header        []string          `json:"header,omitempty"` // names; the values are in Secrets
+	Auth          *authDoc          `json:"auth,omitempty"`
+	TLS           *tlsDoc           `json:"tls,omitempty"` // what is set is REDACTED
 	Subscriptions []subscriptionDoc `json:"subscriptions,omitempty"`
 	Signer        string            `json:"signer,omitempty"`
 	Transformer   string            `json:"transformer,omitempty"`
@@ -52,6 +54,13 @@ func encodeEndpoint(ep *Endpoint, ring string) ([]byte, error) {
 		Format: endpointFormat, URL: ep.URL, Description: ep.Description, Header: slices.Sorted(maps.Keys(ep.Header)),
 		Signer: ep.Signer, Transformer: ep.Transformer, MaxInFlight: ep.MaxInFlight, Timeout: ep.Timeout, Labels: ep.Labels,
 		Created: ep.Created, Disabled: ep.Disabled, Secrets: []byte(ring),
+	}
+	if ep.Auth != nil {
+		doc.Auth = &authDoc{Kind: ep.Auth.Kind, Params: slices.Sorted(maps.Keys(ep.Auth.Params))}
+	}
+	if ep.TLS != nil {
+		t := tlsDoc(ep.TLS.redacted())
+		doc.TLS = &t
 	}
 	for _, s := range ep.Subscriptions {
 		doc.Subscriptions = append(doc.Subscriptions, subscriptionDoc(s))
@@ -80,11 +89,13 @@ func decodeEndpoint(d *store.Doc) (*Endpoint, string, error) {
 		Transformer: doc.Transformer, MaxInFlight: doc.MaxInFlight, Timeout: doc.Timeout, Labels: doc.Labels,
 		Version: d.Version, Created: doc.Created, Updated: d.Updated, Disabled: doc.Disabled,
 	}
-	if len(doc.Header) > 0 {
-		ep.Header = make(map[string]string, len(doc.Header))
-		for _, name := range doc.Header {
-			ep.Header[name] = redacted
-		}
+	ep.Header = redactAll(doc.Header)
+	if doc.Auth != nil {
+		ep.Auth = &Auth{Kind: doc.Auth.Kind, Params: redactAll(doc.Auth.Params)}
+	}
+	if doc.TLS != nil {
+		t := ClientTLS(*doc.TLS).redacted()
+		ep.TLS = &t
 	}
 	if len(doc.Subscriptions) > 0 {
 		ep.Subscriptions = make([]Subscription, len(doc.Subscriptions))
@@ -103,6 +114,16 @@ func decodeEndpoint(d *store.Doc) (*Endpoint, string, error) {
 func (ep *Endpoint) clone() *Endpoint {
 	c := *ep
 	c.Header, c.Labels = maps.Clone(ep.Header), maps.Clone(ep.Labels)
+	if a := ep.auth(); a.Kind != "" || len(a.Params) > 0 {
+		c.Auth = &Auth{Kind: a.Kind, Params: maps.Clone(a.Params)}
+	} else {
+		c.Auth = nil
+	}
+	if t := ep.clientTLS(); t != (ClientTLS{}) {
+		c.TLS = &t
+	} else {
+		c.TLS = nil
+	}
 	c.Holds = slices.Clone(ep.Holds)
 	c.Subscriptions = slices.Clone(ep.Subscriptions)
 	for i := range c.Subscriptions {

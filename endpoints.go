@@ -66,7 +66,11 @@ func (g *Gateway) createEndpoint(ctx context.Context, ep *Endpoint, secrets []Se
 	}
 	ring := &storedRing{g: g, tenant: ep.Tenant, id: ep.ID}
 	ep.Header = canonicalHeader(ep.Header)
-	if err := ring.set(newRing(keys, ep.Header)); err != nil {
+	p, err := g.mergeCredentials(ep, &Endpoint{}, nil)
+	if err != nil {
+		return nil, Secret{}, err
+	}
+	if err := ring.set(newRing(keys, ep.Header).with(p)); err != nil {
 		return nil, Secret{}, err
 	}
 	ep.Created, ep.Disabled = time.Now(), false
@@ -171,8 +175,9 @@ func (g *Gateway) Endpoints(ctx context.Context, tenant string, page Paging) (Pa
 }
 
 // UpdateEndpoint replaces what an endpoint is, if it still has the Version that the caller read; otherwise it is ErrConflict:
-// read it again and repeat. Header values that are REDACTED stay as they are stored. Secrets, if any are given, take the
-// place of all that there were; RotateSecret is the gentle way. A change to the signer "none" drops them. Deliveries that are pending go to the new URL.
+// read it again and repeat. Header values and parts of Auth and TLS that are REDACTED stay as they are stored. Secrets, if
+// any are given, take the place of all that there were; RotateSecret is the gentle way. A change to the signer "none"
+// drops them. Deliveries that are pending go to the new URL.
 func (g *Gateway) UpdateEndpoint(ctx context.Context, ep Endpoint, secrets ...Secret) (*Endpoint, error) {
 	made, err := g.updateEndpoint(ctx, ep.clone(), secrets)
 	if err != nil {
@@ -218,7 +223,7 @@ func (g *Gateway) updateEndpoint(ctx context.Context, ep *Endpoint, secrets []Se
 func (g *Gateway) updateRing(ring *storedRing, old, ep *Endpoint, keys []ringKey) error {
 	header := canonicalHeader(ep.Header) // encodeEndpoint stores the names alone
 	ep.Header = header
-	if len(keys) == 0 && ep.Signer == old.Signer && maps.Equal(header, old.Header) {
+	if len(keys) == 0 && ep.Signer == old.Signer && maps.Equal(header, old.Header) && sameCredentials(old, ep) {
 		return nil
 	}
 	now, err := ring.open()
@@ -235,6 +240,10 @@ func (g *Gateway) updateRing(ring *storedRing, old, ep *Endpoint, keys []ringKey
 		}
 		header[name] = stored
 	}
+	p, err := g.mergeCredentials(ep, old, now.credentials)
+	if err != nil {
+		return err
+	}
 	if len(keys) == 0 {
 		keys = now.keys
 		signer, err := g.signerOf(ep.Signer)
@@ -245,7 +254,7 @@ func (g *Gateway) updateRing(ring *storedRing, old, ep *Endpoint, keys []ringKey
 			return err
 		}
 	}
-	return ring.set(newRing(keys, header))
+	return ring.set(newRing(keys, header).with(p))
 }
 
 // DeleteEndpoint removes an endpoint with its secrets and holds. Deliveries that are pending for it become dead letters

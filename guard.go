@@ -2,6 +2,7 @@ package hookgate
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -95,4 +96,34 @@ func (g *Gateway) HTTPClient() *http.Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       30 * time.Second,
 	}
+}
+
+// ClientFailure says what an error of HTTPClient or DialContext means, in the words of the HTTP dispatcher: whether the fault is
+// on this side, and its class. Its text holds nothing that the other side sent, and no URL. It is for authorizers and
+// dispatchers of your own; the context is the attempt's.
+func (g *Gateway) ClientFailure(ctx context.Context, err error) *DispatchError {
+	if f := localFault(err); f != nil {
+		return f
+	}
+	switch cause := ctx.Err(); {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return fault(classTimeout, false, cause, "no complete answer within the attempt's time")
+	case cause != nil:
+		return fault(classCancelled, true, cause, "the attempt was stopped by the gateway")
+	}
+	var (
+		dns  *net.DNSError
+		op   *net.OpError
+		cert *tls.CertificateVerificationError
+		rec  tls.RecordHeaderError
+	)
+	made := &phaseError{phase: phaseConnect, err: err, timeout: isTimeout(err)}
+	switch {
+	case isBlocked(err), errors.As(err, &dns), errors.As(err, &op) && op.Op == "dial":
+		return g.guard.connectFailure(made)
+	case errors.As(err, &cert), errors.As(err, &rec):
+		made.phase = phaseHandshake
+		return handshakeFailure(made)
+	}
+	return exchangeFailure(err)
 }

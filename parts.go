@@ -6,12 +6,13 @@ import (
 	"github.com/hookgate/hookgate/signing"
 )
 
-// parts are what endpoints and subscriptions name: signers and transformers under durable names. A signer that nobody
-// registered is one of those that come with package signing.
+// parts are what endpoints and subscriptions name: signers, transformers and authorizers under durable names. A signer
+// that nobody registered is one of those that come with package signing.
 type parts struct {
 	mu           sync.RWMutex
 	signers      map[string]Signer
 	transformers map[string]Transformer
+	authorizers  map[string]Authorizer
 }
 
 func (p *parts) signer(name string) (Signer, bool) {

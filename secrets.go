@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// The secrets of an endpoint: its signing keys and the values of its headers. They are stored sealed, in the endpoint's own
-// document, so that an endpoint and its secrets are changed by one compare-and-swap and deleted as one.
+// The secrets of an endpoint: its signing keys, the values of its headers, and what it has for Auth and TLS. They are stored
+// sealed, in the endpoint's own document, so that an endpoint and its secrets are changed by one compare-and-swap and
+// deleted as one.
 
 // maxKeys is how many keys of an endpoint may be active at a time. Each adds a signature to every request.
 const maxKeys = 8
@@ -126,12 +127,12 @@ func (g *Gateway) rotate(ctx context.Context, tenant, id string, r Rotation, fie
 		}
 		old, err := ring.open()
 		if err != nil {
-			// Keys that cannot be read cannot be kept. Header values are lost with them; UpdateEndpoint gives new ones.
+			// Keys that cannot be read cannot be kept. Header values, Auth and TLS are lost with them; UpdateEndpoint gives new ones.
 			if r.Overlap > 0 || !key.from.IsZero() {
 				return err
 			}
 			old = newRing(nil, nil)
-			ep.Header = nil
+			ep.Header, ep.Auth, ep.TLS = nil, nil, nil
 		}
 		next, err := old.replace(key, r.Overlap, now)
 		if err != nil {

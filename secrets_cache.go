@@ -22,13 +22,13 @@ func (c *ringCache) keep(t *target, r *keyRing) {
 		return // somebody else opened it, or the endpoint was changed meanwhile
 	}
 	if len(c.open) < maxRings {
-		t.place = len(c.open)
+		t.place = int32(len(c.open))
 		c.open = append(c.open, t)
 	} else {
 		if old := c.open[c.next]; old != nil {
 			old.opened.Store(nil)
 		}
-		t.place = c.next
+		t.place = int32(c.next)
 		c.open[c.next] = t
 		c.next = (c.next + 1) % maxRings
 	}

@@ -23,6 +23,8 @@ type keyRing struct {
 	keys   []ringKey // the newest first; one that is scheduled is the newest
 	header hidden[map[string]string]
 
+	credentials *credentials // of Endpoint.Auth and Endpoint.TLS; nil: they ask for nothing
+
 	// What to sign with: first until the first of later begins, and so on. Most rings have one key that never changes,
 	// which needs no memory of its own.
 	first []signing.Secret
@@ -61,8 +63,9 @@ func (k *ringKey) start() time.Time {
 
 // ringDoc is a key ring as it is sealed. Nobody reads it there and every endpoint's is held in memory, so names are short.
 type ringDoc struct {
-	Keys   []ringKeyDoc      `json:"k"`
-	Header map[string]string `json:"h,omitempty"`
+	Keys        []ringKeyDoc      `json:"k"`
+	Header      map[string]string `json:"h,omitempty"`
+	Credentials *credentialsDoc   `json:"p,omitempty"`
 }
 
 // ringKeyDoc has its times in unix seconds; 0 is no time.
@@ -137,7 +140,9 @@ func (r *keyRing) most(now time.Time) int {
 }
 
 // withKeys answers the ring with other keys and all else as it is.
-func (r *keyRing) withKeys(keys []ringKey) *keyRing { return newRing(keys, r.header.reveal()) }
+func (r *keyRing) withKeys(keys []ringKey) *keyRing {
+	return newRing(keys, r.header.reveal()).with(r.credentials)
+}
 
 // living answers the keys that sign now or will.
 func (r *keyRing) living(now time.Time) []ringKey {
@@ -218,7 +223,7 @@ func ringContext(tenant, id string) string { return "secret:" + tenant + "/" + i
 
 // sealRing makes of a ring what is stored.
 func (g *Gateway) sealRing(tenant, id string, r *keyRing) (string, error) {
-	doc := ringDoc{Header: r.header.reveal()}
+	doc := ringDoc{Header: r.header.reveal(), Credentials: r.credentials.doc()}
 	for _, k := range r.keys {
 		doc.Keys = append(doc.Keys, ringKeyDoc{
 			ID: k.id, Secret: k.secret.Reveal(), Created: k.created.Unix(),
@@ -274,7 +279,7 @@ func (g *Gateway) openRing(tenant, id, stored string) (*keyRing, error) {
 			from: ofSeconds(kd.From), expires: ofSeconds(kd.Expires), used: ofSeconds(kd.Used),
 		})
 	}
-	return newRing(keys, doc.Header), nil
+	return newRing(keys, doc.Header).with(doc.Credentials.open()), nil
 }
 
 func seconds(t time.Time) int64 {

@@ -210,7 +210,7 @@ func TestOpenRingsAreThoseOfCurrentTargets(t *testing.T) {
 	all.Wait()
 	c := &g.view.rings
 	for i, tg := range c.open {
-		if tg != nil && (tg.opened.Load() == nil || tg.place != i || g.view.target(tg.destination) != tg) {
+		if tg != nil && (tg.opened.Load() == nil || int(tg.place) != i || g.view.target(tg.destination) != tg) {
 			t.Errorf("place %d is that of a target of %s that is closed, elsewhere or gone", i, tg.destination)
 		}
 	}

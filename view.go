@@ -77,13 +77,13 @@ type target struct {
 	handler     *handler  // nil for an endpoint
 	limit       int       // attempts in flight at a time
 	picky       bool      // a subscription names a transformer of its own
+	place       int32     // in the ringCache, while opened
 
 	g      *Gateway
 	sealed hidden[string] // the key ring of an endpoint, as it is stored: not sealed with PlainSecrets
 	broken error          // why its document cannot be used; nil: it can
 
 	opened atomic.Pointer[keyRing] // of sealed; nil: not open. See ringCache
-	place  int                     // in the ringCache, while opened
 	used   atomic.Int64            // when its secrets last signed, in unix seconds
 }
 

@@ -143,7 +143,7 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 
 	req := &Request{
 		Delivery: w.id, Attempt: w.attempts + 1, Endpoint: t.endpoint, Event: ev,
-		Method: http.MethodPost, URL: t.endpoint.URL, Body: ev.Payload, Timeout: timeout,
+		Method: http.MethodPost, URL: t.endpoint.URL, Body: ev.Payload, Timeout: timeout, Time: began,
 	}
 	own, err := t.header()
 	if err != nil {
@@ -173,31 +173,50 @@ func (g *Gateway) try(ctx context.Context, w *work, t *target, ev *Event, began 
 			req.Header["Content-Type"] = []string{m.ContentType}
 		}
 		at = time.Now()
+		req.Time = at
 	}
 
+	cred, err := t.credentials()
+	if err != nil {
+		res.err = local(classSetup, err)
+		return res
+	}
+	if cred != nil {
+		res.response, res.err = g.tryAuthorized(ctx, t, cred, req, signing.Message{ID: id, Time: at})
+		return res
+	}
+	if err := t.sign(req, signing.Message{ID: id, Time: at}); err != nil {
+		res.err = local(classSetup, err)
+		return res
+	}
+	res.response, res.err = dispatch(ctx, g.dispatcher, req)
+	return res
+}
+
+// sign signs a request with the endpoint's active keys. The message has its ID and time.
+func (t *target) sign(req *Request, m signing.Message) error {
 	signer, err := t.signer()
 	if err != nil {
-		res.err = local(classSetup, err)
-		return res
+		return err
 	}
-	secrets, err := t.secrets(at)
+	secrets, err := t.secrets(m.Time)
 	if err != nil {
-		res.err = local(classSetup, err)
-		return res
+		return err
 	}
 	// Signed last, with the time of this attempt: the signature's headers win over all others.
-	err = signer.Sign(req.Header, signing.Message{
-		ID: id, Type: ev.Type, Time: at, Method: req.Method, URL: req.URL, ContentType: ev.ContentType, Body: req.Body,
-	}, secrets)
-	if err != nil {
-		res.err = local(classSetup, fmt.Errorf("sign the request: %w", err))
-		return res
+	m.Type, m.Method, m.URL, m.ContentType, m.Body = req.Event.Type, req.Method, req.URL, req.Event.ContentType, req.Body
+	if err := signer.Sign(req.Header, m, secrets); err != nil {
+		return fmt.Errorf("sign the request: %w", err)
 	}
-	res.response, res.err = g.dispatcher.Dispatch(ctx, req)
-	if res.response == nil && res.err == nil {
-		res.err = failed(classOther, errors.New("the dispatcher returned neither an answer nor an error"))
+	return nil
+}
+
+func dispatch(ctx context.Context, d Dispatcher, req *Request) (*Response, error) {
+	res, err := d.Dispatch(ctx, req)
+	if res == nil && err == nil {
+		err = failed(classOther, errors.New("the dispatcher returned neither an answer nor an error"))
 	}
-	return res
+	return res, err
 }
 
 // logPanic logs the stack of a panic at the first time that a destination has it with this text, and one line later on:

@@ -14,6 +14,7 @@ package http1
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -44,10 +45,13 @@ const (
 // DialFunc connects to a host and port.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
+// DialTLSFunc connects to a host and port and answers a connection whose handshake is done. The identity is Request.Identity.
+type DialTLSFunc func(ctx context.Context, network, addr string, identity *tls.Config) (net.Conn, error)
+
 // Client sends requests. Its fields are set before the first one. It is safe for concurrent use.
 type Client struct {
-	Dial    DialFunc // for http
-	DialTLS DialFunc // for https; answers a connection whose handshake is done
+	Dial    DialFunc    // for http
+	DialTLS DialTLSFunc // for https
 
 	// Headers names, in their canonical form, those of an answer that somebody will read; others may be missing. It saves
 	// work where answers are read for little more than their status. Nil: all.
@@ -75,6 +79,10 @@ type Request struct {
 	Header map[string][]string // without Host, Content-Length and whatever else belongs to the connection
 	Body   []byte
 
+	// Identity is what the dial function gets for https. A connection is used again only for requests with the same one:
+	// what the other side knows of us by its client certificate, and whom we trust, belong to the connection.
+	Identity *tls.Config
+
 	UserAgent   string // added to what Header holds, unless it is empty
 	ContentType string // the same
 }
@@ -96,7 +104,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	key := hostKey{r.TLS, r.Addr}
+	key := hostKey{r.TLS, r.Addr, r.Identity}
 	if cn := c.idle.get(key); cn != nil {
 		res, silent, err := c.exchange(ctx, cn, r)
 		if err == nil || !silent || ctx.Err() != nil {
@@ -118,11 +126,13 @@ func (c *Client) CloseIdle() { c.idle.closeAll(false) }
 func (c *Client) Close() { c.idle.closeAll(true) }
 
 func (c *Client) connect(ctx context.Context, key hostKey) (*conn, error) {
-	dial := c.Dial
+	var nc net.Conn
+	var err error
 	if key.tls {
-		dial = c.DialTLS
+		nc, err = c.DialTLS(ctx, "tcp", key.addr, key.identity)
+	} else {
+		nc, err = c.Dial(ctx, "tcp", key.addr)
 	}
-	nc, err := dial(ctx, "tcp", key.addr)
 	if err != nil {
 		return nil, err
 	}

@@ -277,8 +277,8 @@ func TestNobodyWaitsWhenThePatienceIsOverBefore(t *testing.T) {
 			var c *conn
 			if step.kept {
 				kept(t, client, s)
-				c = client.idle.get(hostKey{false, s.addr})
-			} else if fresh, err := client.connect(ctx, hostKey{false, s.addr}); err != nil {
+				c = client.idle.get(hostKey{addr: s.addr})
+			} else if fresh, err := client.connect(ctx, hostKey{addr: s.addr}); err != nil {
 				t.Fatal(err)
 			} else {
 				c = fresh

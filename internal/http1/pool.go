@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"crypto/tls"
 	"slices"
 	"sync"
 	"time"
@@ -8,8 +9,9 @@ import (
 
 // hostKey is what connections can be shared for.
 type hostKey struct {
-	tls  bool
-	addr string
+	tls      bool
+	addr     string
+	identity *tls.Config // by its address: the key keeps it alive, so no other gets the same one
 }
 
 // host is where connections can be shared.

@@ -33,7 +33,7 @@ func TestTLSConnectionsAreKept(t *testing.T) {
 			config := srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 			config.ServerName = "example.com"
 			c := newClient(t)
-			c.DialTLS = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c.DialTLS = func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
 				return (&tls.Dialer{Config: config}).DialContext(ctx, network, addr)
 			}
 			r := &Request{TLS: true, Addr: srv.Listener.Addr().String(), Method: "POST", Target: "/", Host: "example.com", Body: []byte("hello")}
@@ -89,7 +89,7 @@ func TestTLSTakesNothingUnaskedForAnAnswer(t *testing.T) {
 	config := certs.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	config.ServerName = "example.com"
 	c := newClient(t)
-	c.DialTLS = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	c.DialTLS = func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
 		return (&tls.Dialer{Config: config}).DialContext(ctx, network, addr)
 	}
 	r := &Request{TLS: true, Addr: s.addr, Method: "POST", Target: "/", Host: "example.com"}
