@@ -3,13 +3,13 @@
 GO           ?= go
 ROUNDS       ?= 100
 FUZZ_SECONDS ?= 180
-RACE         ?= . ./internal/... ./retry/... ./signing/... ./store/... ./transform/...
+RACE         ?= . ./internal/... ./retry/... ./signing/... ./store/... ./transform/... ./contrib/...
 
 # Stamping the version fails where git does not trust the folder, and nobody needs it here.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 # The modules below the root that go.work ties to it, as patterns; those that are not there are left out.
-BELOW := $(patsubst %/go.mod,./%/...,$(wildcard bench/go.mod cmd/*/go.mod))
+BELOW := $(patsubst %/go.mod,./%/...,$(wildcard bench/go.mod cmd/*/go.mod contrib/go.mod))
 
 .PHONY: help test cross race lint fmt fuzz torture bench examples ci tools
 

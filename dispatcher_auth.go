@@ -10,7 +10,6 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hookgate/hookgate/signing"
 )

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -102,6 +103,9 @@ func (g *Gateway) HTTPClient() *http.Client {
 // on this side, and its class. Its text holds nothing that the other side sent, and no URL. It is for authorizers and
 // dispatchers of your own; the context is the attempt's.
 func (g *Gateway) ClientFailure(ctx context.Context, err error) *DispatchError {
+	if in := (*url.Error)(nil); errors.As(err, &in) {
+		err = in.Err // without the URL
+	}
 	if f := localFault(err); f != nil {
 		return f
 	}
