@@ -14,9 +14,6 @@ import (
 	"github.com/hookgate/hookgate/signing"
 )
 
-// classAuth is the class of an attempt that did not get what it needs to prove itself with, such as a token.
-const classAuth = "auth"
-
 // Authorizer proves to receivers that requests may come in, for the endpoints whose Auth.Kind is the name under which it is
 // registered. It is called by many goroutines at once.
 type Authorizer interface {

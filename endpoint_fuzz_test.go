@@ -1,8 +1,10 @@
 package hookgate
 
 import (
+	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/hookgate/hookgate/store"
 )
@@ -22,6 +24,8 @@ func FuzzStoredEndpoint(f *testing.F) {
 	f.Add([]byte(`{"format":2,"url":"x"}`), "")
 	f.Add([]byte(`{"format":1,"subscriptions":[{"types":["*","**","*a",""]}]}`), "a")
 	f.Add([]byte(`{"format":1,"secrets":"cA==","header":["A","A",""]}`), "a")
+	f.Add([]byte(`{"format":1,"auth":{"kind":"basic","params":["a","a",""]},"tls":{"c":"x","r":""}}`), "a")
+	f.Add([]byte(`{"format":1,"secrets":"cHsicCI6eyJhIjp7ImEiOiJiIn0sInQiOnsiYyI6IngifX19","auth":{"kind":""},"tls":{}}`), "a")
 	f.Add([]byte(`null`), "")
 	g := newTestView().g
 	g.cfg.PlainSecrets = true
@@ -78,6 +82,26 @@ func FuzzOpenSealed(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, context string) {
 		if _, err := s.Open(data, context); err == nil {
 			t.Error("something was opened that was never sealed")
+		}
+	})
+}
+
+// FuzzClientTLS: whatever a tenant gives for its TLS settings is refused by field or can be used, and is not in the error.
+func FuzzClientTLS(f *testing.F) {
+	f.Add("", "", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+	f.Add("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "")
+	f.Add("a", "b", "c")
+	f.Fuzz(func(t *testing.T, certificate, key, roots string) {
+		c := tlsDoc{certificate, key, roots}
+		err := c.check(time.Now())
+		config, made := c.clientConfig()
+		switch {
+		case err == nil && made != nil:
+			t.Errorf("%v, but the door let it in", made)
+		case err == nil && (config == nil) != (c == tlsDoc{}):
+			t.Errorf("the config is %v", config)
+		case err != nil && !errors.As(err, new(*ConfigError)):
+			t.Errorf("%v names no field", err)
 		}
 	})
 }

@@ -62,24 +62,24 @@ func (a *Authorizer) Check(auth hookgate.Auth) error {
 	p := auth.Params
 	for _, name := range []string{"token_url", "client_id", "client_secret"} {
 		if p[name] == "" {
-			return fmt.Errorf("Params[%s] is required by OAuth 2.0 client credentials", name)
+			return fmt.Errorf("the parameter %s is required by OAuth 2.0 client credentials", name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		switch own, isOwn := strings.CutPrefix(name, extra); {
 		case isOwn && (own == "" || slices.Contains([]string{"grant_type", "scope", "client_id", "client_secret", "audience"}, own)):
-			return fmt.Errorf("Params[%s] cannot be set: it has a parameter of its own", name)
+			return fmt.Errorf("the parameter %s cannot be set: it has a parameter of its own", name)
 		case isOwn:
 		case !slices.Contains([]string{"token_url", "client_id", "client_secret", "scopes", "audience", "auth_style"}, name):
-			return fmt.Errorf("Params[%s] is not one of token_url, client_id, client_secret, scopes, audience, auth_style and param.NAME", name)
+			return fmt.Errorf("the parameter %s is not one of token_url, client_id, client_secret, scopes, audience, auth_style and param.NAME", name)
 		}
 		if strings.ContainsFunc(p[name], func(c rune) bool { return c < ' ' || c == 0x7f }) {
-			return fmt.Errorf("Params[%s] holds a control character", name)
+			return fmt.Errorf("the parameter %s holds a control character", name)
 		}
 	}
 	u, err := url.Parse(p["token_url"])
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
-		return errors.New("Params[token_url] is not an http or https URL without a user name and fragment")
+		return errors.New("the parameter token_url is not an http or https URL without a user name and fragment")
 	}
 	if _, err := style(p["auth_style"]); err != nil {
 		return err
@@ -96,7 +96,7 @@ func style(s string) (oauth2.AuthStyle, error) {
 	case "body":
 		return oauth2.AuthStyleInParams, nil
 	}
-	return 0, errors.New(`Params[auth_style] is neither "header" nor "body"`)
+	return 0, errors.New(`the parameter auth_style is neither "header" nor "body"`)
 }
 
 // Dispatch sends a request with a token.
