@@ -48,7 +48,7 @@ func ClientCertificate(roots *x509.CertPool, names ...string) (Verifier, error) 
 			}
 			name.pin = [sha256.Size]byte(raw)
 		default:
-			return nil, fmt.Errorf("signing: client-certificate: name %d is of an unknown kind; there are CN:, DNS:, URI: and SPKI:", i+1)
+			return nil, fmt.Errorf("signing: client-certificate: name %d is of an unknown kind; CN:, DNS:, URI: and SPKI: are those there are", i+1)
 		}
 		v.names = append(v.names, name)
 	}

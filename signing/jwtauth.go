@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/subtle"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,11 +85,11 @@ func newJWT(o JWTOptions) (*jwtVerifier, error) {
 	wanted := []string{"RS256", "ES256", "EdDSA"}
 	switch {
 	case o.Keys == nil && len(o.Secrets) == 0:
-		return nil, errors.New("Keys or Secrets: say by what the tokens are verified")
+		return nil, optionError("Keys", "is needed, or Secrets: say by what the tokens are verified")
 	case o.Keys != nil && len(o.Secrets) > 0:
-		return nil, errors.New("Keys and Secrets are both given: a sender signs with a private key or with a shared secret")
+		return nil, optionError("Keys", "is given and Secrets too: a sender signs with a private key or with a shared secret")
 	case o.Keys != nil && o.Keys.remote == nil && len(o.Keys.keys) == 0:
-		return nil, errors.New("Keys is empty; make it with NewKeySet or FetchKeySet")
+		return nil, optionError("Keys", "is empty; make it with NewKeySet or FetchKeySet")
 	case o.Keys != nil:
 		v.keys = o.Keys
 	default:
@@ -106,18 +105,18 @@ func newJWT(o JWTOptions) (*jwtVerifier, error) {
 	for _, name := range o.Algorithms {
 		a, ok := jwtAlgorithms[name]
 		if !ok {
-			return nil, fmt.Errorf("Algorithms: %.20q is not one that can be verified", name)
+			return nil, optionError("Algorithms", "%.20q is not one that can be verified", name)
 		}
 		if (a.family == hmacFamily) != (o.Keys == nil) {
-			return nil, fmt.Errorf("Algorithms: %s does not go with what the tokens are verified by: HS with Secrets, all others with Keys", name)
+			return nil, optionError("Algorithms", "%s does not go with what the tokens are verified by: HS with Secrets, all others with Keys", name)
 		}
 	}
 	if len(o.Audience) == 0 || slices.Contains(o.Audience, "") {
-		return nil, errors.New("Audience: say by which name tokens call this receiver, often its URL")
+		return nil, optionError("Audience", "say by which name tokens call this receiver, often its URL")
 	}
 	for name, text := range o.Claims {
 		if name == "" || text == "" {
-			return nil, errors.New("Claims: a name or its text is empty")
+			return nil, optionError("Claims", "a name or its text is empty")
 		}
 	}
 	switch {
@@ -126,10 +125,10 @@ func newJWT(o JWTOptions) (*jwtVerifier, error) {
 	case o.Leeway < 0:
 		o.Leeway = 0
 	case o.Leeway > maxLeeway:
-		return nil, fmt.Errorf("Leeway: %s is more than %s", o.Leeway, maxLeeway)
+		return nil, optionError("Leeway", "%s is more than %s", o.Leeway, maxLeeway)
 	}
 	if o.MaxAge < 0 {
-		return nil, errors.New("MaxAge: must not be negative")
+		return nil, optionError("MaxAge", "must not be negative")
 	}
 	if err := o.checkBody(); err != nil {
 		return nil, err
@@ -137,7 +136,7 @@ func newJWT(o JWTOptions) (*jwtVerifier, error) {
 	if o.Header != "" {
 		var err error
 		if o.Header, err = headerName(o.Header); err != nil {
-			return nil, fmt.Errorf("Header: %w", err)
+			return nil, optionError("Header", "%v", err)
 		}
 	}
 	o.Claims = maps.Clone(o.Claims)
@@ -145,11 +144,16 @@ func newJWT(o JWTOptions) (*jwtVerifier, error) {
 	return v, nil
 }
 
+// optionError is a mistake in the options; it names the field.
+func optionError(field, format string, args ...any) error {
+	return fmt.Errorf("%s.%s: %s", "JWTOptions", field, fmt.Sprintf(format, args...))
+}
+
 // checkBody fills in how the claim with the body's hash is written.
 func (o *JWTOptions) checkBody() error {
 	if o.BodyClaim == "" {
 		if o.BodyHash != 0 || o.BodyEncoding != 0 {
-			return errors.New("BodyClaim: say which claim holds the hash of the body")
+			return optionError("BodyClaim", "say which claim holds the hash of the body")
 		}
 		return nil
 	}
@@ -158,14 +162,14 @@ func (o *JWTOptions) checkBody() error {
 		o.BodyHash = crypto.SHA256
 	case crypto.SHA256, crypto.SHA384, crypto.SHA512:
 	default:
-		return errors.New("BodyHash: take crypto.SHA256, SHA384 or SHA512")
+		return optionError("BodyHash", "take crypto.SHA256, SHA384 or SHA512")
 	}
 	switch o.BodyEncoding {
 	case 0:
 		o.BodyEncoding = Hex
 	case Hex, Base64, Base64URL:
 	default:
-		return errors.New("BodyEncoding: take Hex, Base64 or Base64URL")
+		return optionError("BodyEncoding", "take Hex, Base64 or Base64URL")
 	}
 	return nil
 }
