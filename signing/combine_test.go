@@ -164,7 +164,11 @@ func TestAllOfAnswersNoHandshakeThatAMemberRefuses(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want the challenge", name, reply, err)
 		}
 		r.Remote = outside
-		if reply, err := v.Handshake(r); !errors.Is(err, ErrRefused) || reply != nil {
+		reply, err := v.Handshake(r)
+		if err == nil { // then it goes on as an event
+			_, err = v.(Verifier).Verify(r)
+		}
+		if !errors.Is(err, ErrRefused) || reply != nil {
 			t.Errorf("%s: an address that is not allowed gets %+v, %v", name, reply, err)
 		}
 		r.Remote = inside
@@ -198,14 +202,30 @@ func TestAllOfAsksOthersBeforeAnEffect(t *testing.T) {
 		"a row":        func(effect Verifier) []Verifier { return []Verifier{effect, must(Slack(NewSecret(testToken)))} },
 		"an inner one": func(effect Verifier) []Verifier { return []Verifier{must(AllOf(effect)), no} },
 		"one of other method": func(effect Verifier) []Verifier {
-			return []Verifier{effect, &scripted{err: no.err, methods: []string{"GET"}}}
+			return []Verifier{effect, &scripted{err: no.err, methods: []string{"PUT"}}}
 		},
 	} {
-		effect := &scripted{reply: &Reply{Status: 200}, methods: post}
-		reply, err := must(AllOf(list(effect)...)).(Handshaker).Handshake(r)
-		if !errors.Is(err, ErrRefused) || reply != nil || effect.shaken > 0 {
-			t.Errorf("%s refuses: got %+v, %v, and the handshake was made %d times", name, reply, err, effect.shaken)
+		for _, method := range []string{http.MethodPost, http.MethodGet} {
+			effect := &scripted{reply: &Reply{Status: 200}, methods: []string{method}}
+			v := must(AllOf(list(effect)...))
+			r := lines()
+			r.Method = method
+			reply, err := v.(Handshaker).Handshake(r)
+			if reply != nil || effect.shaken > 0 || err != nil && !errors.Is(err, ErrRefused) {
+				t.Errorf("%s refuses %s: got %+v, %v, and the handshake was made %d times", name, method, reply, err, effect.shaken)
+			}
+			if _, err := v.Verify(r); !errors.Is(err, ErrRefused) {
+				t.Errorf("%s refuses %s: Verify takes it for an event: %v", name, method, err)
+			}
 		}
+	}
+	// What one member refuses may be an event of another.
+	either := must(AnyOf(must(AllOf(&scripted{reply: &Reply{}, methods: post}, no)), &scripted{verdict: Verdict{Type: "event"}}))
+	if reply, err := either.(Handshaker).Handshake(r); err != nil || reply != nil {
+		t.Errorf("an event of another member: got %+v, %v", reply, err)
+	}
+	if d, err := either.Verify(r); err != nil || d.Type != "event" {
+		t.Errorf("an event of another member: got %+v, %v", d, err)
 	}
 	// Two that answer, and one of them does not take this for a handshake.
 	silent := &scripted{err: no.err, methods: post}
