@@ -43,6 +43,9 @@ func newPlaid(_ Options, secrets []Secret) (Verifier, error) {
 			return fail(err)
 		}
 		members, _ := jsonMembers([]byte(text)) // parseKeySet has read it
+		if _, set := members["keys"]; set {
+			return fail(errors.New("is a set of keys; give the member key of the answer as it is, one secret for each key"))
+		}
 		if expired, ok := jsonScalar(members["expired_at"]); !ok || expired != "" {
 			return fail(errors.New("is a key that has expired; fetch the key that the latest webhooks name"))
 		}

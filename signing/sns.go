@@ -68,7 +68,7 @@ func newSNS(o Options, secrets []Secret) (Verifier, error) {
 		for arn := range strings.SplitSeq(list, ",") {
 			arn = strings.TrimSpace(arn)
 			if !strings.HasPrefix(arn, "arn:") {
-				return nil, setupError("aws-sns", errors.New("the setting topic_arn has an entry that does not begin with arn:"))
+				return nil, setupError("aws-sns", errors.New("the setting topic_arn has an entry that is not an ARN, arn:aws:sns:region:account:name"))
 			}
 			v.topics = append(v.topics, arn)
 		}
@@ -89,19 +89,6 @@ func newSNS(o Options, secrets []Secret) (Verifier, error) {
 func (v *sns) Verify(r *Request) (Verdict, error) {
 	_, d, err := v.read(r)
 	return d, err
-}
-
-// confirmURL gives the address that confirms a subscription, after the request was verified; empty if it is none. The
-// address is on a host of SNS.
-func (v *sns) confirmURL(r *Request) (string, error) {
-	m, d, err := v.read(r)
-	if err != nil || d.Type != "SubscriptionConfirmation" {
-		return "", err
-	}
-	if !isSNSURL(m["SubscribeURL"]) {
-		return "", refuse("aws-sns", ErrMalformed, "SubscribeURL is not an https address of SNS")
-	}
-	return m["SubscribeURL"], nil
 }
 
 // read verifies a message and gives its signed fields.
