@@ -126,6 +126,8 @@ func TestSNSRefusesForeignTopicsAndHosts(t *testing.T) {
 	wantErr(t, "a message twice", v, codedRequest(`{"Message":"x",`+body[1:]), ErrMalformed)
 	wantErr(t, "a confirmation without its token", v, codedRequest(strings.Replace(snsBody("2", "SubscriptionConfirmation", "m"), `"Token"`, `"Tok"`, 1)), ErrMissing)
 	wantErr(t, "another topic", v, codedRequest(strings.Replace(body, ":mine", ":theirs", 1)), ErrMismatch)
+	c.settings = map[string]string{"topic_arn": "arn:aws:sns:eu-west-1:123456789012:other"}
+	wantErr(t, "a good message of somebody's topic", c.verifier(t, c.secrets), codedRequest(body), ErrMismatch)
 	c.settings = map[string]string{"signing_cert_url": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-ffff.pem"}
 	wantErr(t, "another certificate than the one that is set up", c.verifier(t, c.secrets), codedRequest(body), ErrMismatch)
 	for _, address := range []string{

@@ -10,7 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	_ "crypto/sha256"
-	_ "crypto/sha512"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -171,6 +171,17 @@ func TestJWTKeyCannotChangeItsKind(t *testing.T) {
 				t.Errorf("%s with a public key for secret: %v", name, err)
 			}
 		}
+	}
+	// A key of P-256 with the longer numbers and the other hash of ES384.
+	signed := b64url([]byte(`{"alg":"ES384"}`)) + "." + b64url([]byte(`{}`))
+	digest := sha512.Sum384([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, testP256(), digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := signed + "." + b64url(append(r.FillBytes(make([]byte, 48)), s.FillBytes(make([]byte, 48))...))
+	if _, err := verifyToken(token, secretKeys{must(publicJWK(&testP256().PublicKey))}, all...); !errors.Is(err, ErrMismatch) {
+		t.Errorf("ES384 with a key of P-256: %v", err)
 	}
 	for _, name := range []string{"none", "None", "NONE", "nOnE", "HS1", "hs256", "RS1", "PS384", "ES256K", "dir", "Ed448"} {
 		token := makeToken(`{"alg":"`+name+`"}`, `{}`, 0, nil)
