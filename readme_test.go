@@ -83,12 +83,13 @@ const wrapImports = `import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hookgate/hookgate"
 	"github.com/hookgate/hookgate/signing"
 )
 
-var _, _, _ = errors.New, fmt.Sprint, signing.NewSecret
+var _, _, _, _ = errors.New, fmt.Sprint, signing.NewSecret, time.Now
 
 `
 
