@@ -82,6 +82,8 @@ var linked = []string{
 // testing/synctest: a test that sleeps is slow when it passes, and wrong on a busy machine.
 var sleepers = map[string]string{
 	"dispatcher_http_test.go":    "a slow receiver behind a real socket, which a bubble cannot hold",
+	"secret_canary_test.go":      "a real receiver and a real folder; it looks again until what it waits for is there",
+	"secrets_rewrap_test.go":     "a real folder that is opened again, and publishing that leaves the machine to others",
 	"store/bolt/failure_test.go": "the size of a real file, which the store looks at again every few milliseconds",
 }
 
