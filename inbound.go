@@ -24,11 +24,12 @@ const EventIDHeader = "Hookgate-Event-Id"
 
 // What a sender is asked to wait before it tries again, by what is in the way.
 const (
-	afterFull    = 30 * time.Second // until somebody makes room
-	afterFailed  = time.Minute      // until somebody looks at the disk
-	afterClosed  = 5 * time.Second  // until the next process runs
-	afterUnknown = 2 * time.Second  // until the outcome is known
-	afterCrowd   = time.Second      // until other bodies are stored
+	afterFull     = 30 * time.Second // until somebody makes room
+	afterFailed   = time.Minute      // until somebody looks at the disk
+	afterClosed   = 5 * time.Second  // until the next process runs
+	afterUnknown  = 2 * time.Second  // until the outcome is known
+	afterUnproven = 10 * time.Second // until keys can be fetched
+	afterCrowd    = time.Second      // until other bodies are stored
 )
 
 // minBodyRoom is how many bytes of bodies may be in memory at a time, of all sources together, before they are stored. It is
@@ -114,13 +115,14 @@ func noSource(name string) error {
 //	rate                429 with Retry-After
 //	body                413 too large, 408 too slow, 400 broken off, 503 too many of them at a time
 //	handshake           the provider's answer; nothing is stored
-//	signature, time     401, or Source.Status, whatever was wrong
+//	signature, time     401, or Source.Status, whatever was wrong; 503 where the provider's keys cannot be fetched
 //	Source.Check        422
 //	the provider's ID   200 if it came before with the same content, 409 if with other content
 //	store               503 with Retry-After if it is full, has failed or is closed
 //
 // Then 200 with an empty body: the event is on disk with all its deliveries, and EventIDHeader says its ID. It is 200 and
-// not 202 or 204 because some providers take no other for a success, and empty because some act on what they read.
+// not 202 or 204 because some providers take no other for a success, and empty because some act on what they read. A
+// verifier whose provider wants to read something is a signing.Answerer, and its answer is sent instead.
 //
 // A stranger learns the status. What was wrong is kept for the operator: see Rejected.
 func (g *Gateway) Inbound(source string) http.Handler {
@@ -164,6 +166,7 @@ type inboundCall struct {
 	held   int64 // the room that body takes
 	read   bool  // body is whole
 	unread bool  // something of the body is still to come
+	secret bool  // the request brought a secret of ours: nothing of it is kept
 }
 
 // refusal is why a request goes no further.
@@ -196,7 +199,8 @@ func (c *inboundCall) serve() *refusal {
 	if c.proof.handshake != nil {
 		reply, err := c.proof.handshake.Handshake(req)
 		if err != nil {
-			return refused(c.s.Status, "%v", err)
+			c.hide(err)
+			return c.unproven(err)
 		}
 		if reply != nil {
 			c.reply(reply)
@@ -208,11 +212,10 @@ func (c *inboundCall) serve() *refusal {
 	}
 	ev, err := c.s.judge(c.proof, req, c.r)
 	if err != nil {
-		status := c.s.Status
 		if check := (*checkError)(nil); errors.As(err, &check) {
-			status = http.StatusUnprocessableEntity
+			return refused(http.StatusUnprocessableEntity, "%v", err)
 		}
-		return refused(status, "%v", err)
+		return c.unproven(err)
 	}
 	receipt, err := c.g.take(c.r.Context(), c.s, c.proof, ev)
 	switch {
@@ -221,11 +224,35 @@ func (c *inboundCall) serve() *refusal {
 	case err != nil:
 		return c.g.notStored(c.s, err)
 	}
-	h := c.w.Header()
-	h.Set(EventIDHeader, receipt.ID.String())
-	h.Set("Content-Length", "0")
+	c.w.Header().Set(EventIDHeader, receipt.ID.String())
+	if c.proof.answer != nil {
+		if reply := c.proof.answer.Answer(req); reply != nil {
+			if reply.Status < 200 || reply.Status > 299 {
+				reply.Status = http.StatusOK // the event is stored: nothing else would be true
+			}
+			c.reply(reply)
+			return nil
+		}
+	}
+	c.w.Header().Set("Content-Length", "0")
 	c.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// unproven refuses a request whose sender is not proven, and has it sent again where only the keys for that are missing.
+func (c *inboundCall) unproven(err error) *refusal {
+	if errors.Is(err, signing.ErrUnavailable) {
+		c.g.tell(c.s, "inbound requests cannot be verified for now and get 503", err)
+		return later(afterUnproven, err.Error())
+	}
+	return refused(c.s.Status, "%v", err)
+}
+
+// hide drops what a refused request brought, if that was a secret of ours: the ring is shown to people.
+func (c *inboundCall) hide(err error) {
+	if e := (*signing.Error)(nil); errors.As(err, &e) && e.HoldsSecret {
+		c.body, c.read, c.secret = nil, false, true
+	}
 }
 
 // admit decides what can be decided without the body.
@@ -292,7 +319,7 @@ func (g *Gateway) notStored(s *source, err error) *refusal {
 	case errors.Is(err, ErrClosed), errors.Is(err, store.ErrClosed):
 		return later(afterClosed, "the gateway is shutting down")
 	}
-	g.tell(s, err)
+	g.tell(s, "inbound requests cannot be stored and get 503", err)
 	switch {
 	case errors.Is(err, ErrFull):
 		return later(afterFull, "the store is full")
@@ -304,15 +331,15 @@ func (g *Gateway) notStored(s *source, err error) *refusal {
 
 const reasonConflict = "the provider's ID came before with other content; if its repeats may differ, set Source.IDDecides"
 
-// tell writes to the log that a source's requests cannot be stored, at most every ten seconds.
-func (g *Gateway) tell(s *source, err error) {
+// tell writes to the log why a source's requests are to come again, at most every ten seconds.
+func (g *Gateway) tell(s *source, what string, err error) {
 	now, last := time.Now().UnixNano(), s.told.Load()
 	if (last == 0 || now-last >= int64(10*time.Second)) && s.told.CompareAndSwap(last, now) {
-		g.log.Error("hookgate: inbound requests cannot be stored and get 503", "source", s.name, "error", err)
+		g.log.Error("hookgate: "+what, "source", s.name, "error", err)
 	}
 }
 
-// reply answers a handshake.
+// reply sends the answer to a handshake, or that to an event.
 func (c *inboundCall) reply(reply *signing.Reply) {
 	h := c.w.Header()
 	for name, values := range reply.Header {
@@ -326,8 +353,14 @@ func (c *inboundCall) reply(reply *signing.Reply) {
 	if status == 0 {
 		status = http.StatusOK
 	}
+	if status == http.StatusNoContent {
+		h.Del("Content-Type")
+		c.w.WriteHeader(status)
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
 	c.w.WriteHeader(status)
-	_, _ = c.w.Write(reply.Body) // nobody is left to be told
+	_, _ = c.w.Write(reply.Body) // nobody is left to be told; net/http leaves it out for HEAD
 }
 
 // refuse answers with the status alone and keeps the request for the operator.
@@ -351,10 +384,15 @@ func (c *inboundCall) refuse(no *refusal) {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return // nothing is wrong with it, it will come again
 	}
-	c.s.rejected.add(&rejected{
+	it := &rejected{
 		Time: c.now, Remote: c.remote, Method: cut(c.r.Method, 32), URL: c.url, Host: cut(c.r.Host, 255),
 		Status: no.status, Reason: cleanText(no.reason, 300), Header: c.r.Header, Body: c.body, Whole: c.read,
-	})
+	}
+	if c.secret {
+		it.URL, _, _ = strings.Cut(c.url, "?")
+		it.Header = nil
+	}
+	c.s.rejected.add(it)
 }
 
 func cut(s string, most int) string { return s[:min(len(s), most)] }

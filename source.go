@@ -119,6 +119,7 @@ type source struct {
 type proof struct {
 	verifier  Verifier
 	handshake signing.Handshaker // nil: none
+	answer    signing.Answerer   // nil: every event is answered with an empty 200
 	methods   []string
 	allow     string        // the methods, for the Allow header
 	window    time.Duration // of idempotency keys
@@ -137,6 +138,7 @@ func newProof(v Verifier, window time.Duration) *proof {
 			}
 		}
 	}
+	p.answer, _ = v.(signing.Answerer)
 	if t, ok := v.(interface{ Tolerance() time.Duration }); ok {
 		p.window = max(p.window, 2*t.Tolerance())
 	}

@@ -128,7 +128,7 @@ func TestSNSRefusesForeignTopicsAndHosts(t *testing.T) {
 	wantErr(t, "another topic", v, codedRequest(strings.Replace(body, ":mine", ":theirs", 1)), ErrMismatch)
 	c.settings = map[string]string{"topic_arn": "arn:aws:sns:eu-west-1:123456789012:other"}
 	wantErr(t, "a good message of somebody's topic", c.verifier(t, c.secrets), codedRequest(body), ErrMismatch)
-	c.settings = map[string]string{"signing_cert_url": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-ffff.pem"}
+	c.settings = map[string]string{"topic_arn": "arn:aws:sns:eu-west-1:123456789012:mine", "signing_cert_url": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-ffff.pem"}
 	wantErr(t, "another certificate than the one that is set up", c.verifier(t, c.secrets), codedRequest(body), ErrMismatch)
 	for _, address := range []string{
 		"http://sns.eu-west-1.amazonaws.com/x.pem", "https://sns.eu-west-1.amazonaws.com.evil.test/x.pem", "https://evil.test/x.pem", "https://sns.evil.amazonaws.com@evil.test/x.pem",
@@ -163,7 +163,7 @@ func TestSNSFetchesItsCertificateOnce(t *testing.T) {
 			}
 			return answer(200, doc), nil
 		})}
-		v := must(ForProvider("aws-sns", Options{Client: client}))
+		v := must(ForProvider("aws-sns", Options{Client: client, Settings: map[string]string{"topic_arn": "arn:aws:sns:eu-west-1:123456789012:mine"}}))
 		body := snsBody("2", "Notification", "hello")
 		r := codedRequest(body)
 		for range 3 {
@@ -195,7 +195,7 @@ func TestSNSFetchesItsCertificateOnce(t *testing.T) {
 				_, _ = v.Verify(bad)
 			}
 		}
-		certs := v.(*sns).certs
+		certs := v.(*snsConfirmer).Verifier.(*sns).certs
 		if n := certs.order.Len(); n > maxCertificates || n != len(certs.byURL) {
 			t.Errorf("%d certificates are kept, by %d addresses", n, len(certs.byURL))
 		}

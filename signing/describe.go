@@ -2,16 +2,20 @@ package signing
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // describe fills in, from the row, what the entry does not say by hand.
 func (p *provider) describe() {
+	s := &p.row
 	if p.code != nil {
+		if p.Handshake == "" {
+			p.Handshake = s.handshakeWords()
+		}
 		return
 	}
-	s := &p.row
 	headers := []string{s.Signature.describe()}
 	if s.Format == Numbered {
 		headers[0] = "`" + s.Signature.name + "-1` and on"
@@ -241,7 +245,17 @@ func (s *Scheme) handshakeWords() string {
 		for j := range h.When {
 			text += " with " + h.When[j].Part.describe() + " = `" + h.When[j].Value + "`"
 		}
-		text += ": answers " + h.Challenge.describe()
+		switch {
+		case h.Delivers:
+			text += ": takes the secret in " + h.Challenge.describe()
+		case h.Reply != nil && h.ReplyHeader == "":
+			text += ": answers " + strconv.Itoa(h.Reply.clone().Status)
+		default:
+			text += ": answers " + h.Challenge.describe()
+		}
+		if h.Token.kind != partNone {
+			text += ", for the token in " + h.Token.describe()
+		}
 		if h.Signed {
 			text += ", signed"
 		}

@@ -29,6 +29,9 @@ type Error struct {
 	Scheme string // the scheme that refused, such as "github"
 	Kind   error  // ErrMissing, ErrMalformed, ErrMismatch, ErrTooOld or ErrTooNew
 	Detail string // the words
+
+	// HoldsSecret: the request brings a secret of ours, so it must be neither kept nor shown.
+	HoldsSecret bool
 }
 
 // Error gives all of it in one line.

@@ -124,5 +124,5 @@ func ExampleNewVerifier() {
 	fmt.Println(err)
 	// Output:
 	// parcel.sent d-1 body <nil>
-	// signing: acme: too old: entry t of the signature is 6m40s ago and may be 5m0s: somebody repeats an old request, a proxy held it back, or the clock of this machine is fast
+	// signing: acme: too old: the signature fits, and entry t of the signature is 6m40s ago and may be 5m0s: somebody repeats an old request, a proxy held it back, or the clock of this machine is fast; set it by NTP
 }

@@ -1,9 +1,7 @@
 package signing
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -68,6 +66,9 @@ func (x *reading) cause() string {
 		if s := x.otherKey(); s != "" {
 			return s
 		}
+		if s := x.otherURL(); s != "" {
+			return s
+		}
 	}
 	if x.v.covers == CoversBody && len(x.r.Body) == 0 {
 		return "the body is empty, perhaps because a middleware read it first"
@@ -83,28 +84,6 @@ func (x *reading) hasKey() bool {
 		}
 	}
 	return false
-}
-
-// changedBody tries the changes that middleware likes to make, backwards.
-func (x *reading) changedBody() string {
-	keys := x.v.keys[:min(len(x.v.keys), explainKeys)]
-	body := x.r.Body
-	fits := func(other []byte) bool { return len(other) != len(body) && x.match(keys, other) >= 0 }
-	switch {
-	case fits(bytes.TrimSuffix(bytes.TrimSuffix(body, []byte("\n")), []byte("\r"))):
-		return "it fits without the newline at the end of the body: a middleware changed the body"
-	case fits(append(bytes.Clone(body), '\n')):
-		return "it fits with a newline at the end of the body: a middleware changed the body"
-	case fits(bytes.TrimSpace(body)):
-		return "it fits without the white space around the body: a middleware changed the body"
-	case fits(bytes.ReplaceAll(body, []byte("\r\n"), []byte("\n"))):
-		return "it fits with other line ends: a middleware changed the body"
-	}
-	var compact bytes.Buffer
-	if json.Compact(&compact, body) == nil && fits(compact.Bytes()) {
-		return "it fits when the JSON is compacted: a middleware changed the body"
-	}
-	return ""
 }
 
 // otherKey tries the other ways in which a secret can be read.
@@ -130,17 +109,25 @@ func (x *reading) otherKey() string {
 			if other.kind == x.v.s.Secret || err != nil || len(raw) == 0 {
 				continue
 			}
-			for _, tag := range x.v.s.Tags {
-				kind := tag.Algorithm.kind()
-				if kind == nil {
-					continue
-				}
-				mac, err := newMACKey(kind, raw)
-				if err == nil && x.fits(&key{algorithm: tag.Algorithm, mac: mac, text: NewSecret(text)}, x.r.Body) {
-					return fmt.Sprintf("it fits secret %d when that is read %s: the row reads secrets another way than the sender", i+1, other.words)
-				}
+			if x.fitsKey(raw, text) {
+				return fmt.Sprintf("it fits secret %d when that is read %s: the row reads secrets another way than the sender", i+1, other.words)
 			}
 		}
 	}
 	return ""
+}
+
+// fitsKey tries a key of these bytes with every algorithm of the row.
+func (x *reading) fitsKey(raw []byte, text string) bool {
+	for _, tag := range x.v.s.Tags {
+		kind := tag.Algorithm.kind()
+		if kind == nil {
+			continue
+		}
+		mac, err := newMACKey(kind, raw)
+		if err == nil && x.fits(&key{algorithm: tag.Algorithm, mac: mac, text: NewSecret(text)}, x.r.Body) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,8 @@
 package signing
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -51,6 +53,8 @@ const (
 type Setting struct {
 	Name     string
 	Required bool
+	// Secret: its value is a secret, to be stored and shown as one.
+	Secret bool
 	// Doc says in one sentence what to put in.
 	Doc string
 }
@@ -62,6 +66,12 @@ type Options struct {
 	// Client fetches the keys and certificates of those providers that publish theirs. Give Gateway.HTTPClient, which
 	// connects to no address that the operator did not allow. Nil is an error for a provider that has to fetch.
 	Client *http.Client
+	// OnSecret gets the secret that the provider brings itself when the URL is registered, as Asana and Notion do. Show it
+	// to whoever registers the URL, or store it and make a verifier with it. Nil: such requests are refused.
+	//
+	// Anybody can send such a request. Set OnSecret only while you wait for one, and answer an error for every further one.
+	// Until the first came, ForProvider takes no secret, and every event is refused. It may be called by many goroutines.
+	OnSecret func(ctx context.Context, s Secret) error
 }
 
 // provider is an entry of the catalogue: a row, or code for those that no row can describe.
@@ -81,6 +91,7 @@ func lookUp(name string) (provider, bool) {
 		p, ok = coded[name]
 	}
 	p.Name = name
+	p.Settings = slices.Concat(p.Settings, handshakeSettings(name))
 	p.row.copyAs(name)
 	return p, ok
 }
@@ -110,15 +121,58 @@ func ForProvider(name string, o Options, secrets ...Secret) (Verifier, error) {
 	if err := p.checkSettings(o.Settings); err != nil {
 		return nil, fmt.Errorf("signing: %s: %w", name, err)
 	}
+	list, reply, err := p.replies(o)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %s: %w", name, err)
+	}
+	if len(secrets) == 0 && o.OnSecret != nil {
+		return withHandshakes(name, waiting{name}, list, reply, nil)
+	}
 	if p.code != nil {
-		return p.code(o, secrets)
+		v, err := p.code(o, secrets)
+		if err != nil {
+			return nil, err
+		}
+		return withHandshakes(name, v, list, reply, secrets)
 	}
 	if p.adjust != nil {
 		if err := p.adjust(&p.row, o.Settings); err != nil {
 			return nil, fmt.Errorf("signing: %s: %w", name, err)
 		}
 	}
+	p.row.Handshakes = slices.Concat(p.row.Handshakes, list)
+	if reply != nil {
+		p.row.Answer = reply
+	}
 	return NewVerifier(p.row, secrets...)
+}
+
+// plain puts into the row the handshakes and the answer that it has without settings.
+func (p *provider) plain() {
+	if list, reply, err := p.replies(Options{}); err == nil {
+		p.row.Handshakes = slices.Concat(p.row.Handshakes, list)
+		if reply != nil {
+			p.row.Answer = reply
+		}
+	}
+}
+
+// replies makes the provider's handshakes and its answer to events.
+func (p *provider) replies(o Options) ([]Handshake, *Reply, error) {
+	list, err := handshakes(p.Name, o.Settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	delivers := false
+	for i := range list {
+		list[i].Deliver = o.OnSecret
+		delivers = delivers || list[i].Delivers
+	}
+	if o.OnSecret != nil && !delivers {
+		return nil, nil, errors.New("this provider brings no secret; leave Options.OnSecret nil")
+	}
+	reply, err := eventAnswer(p.Name, o.Settings)
+	return list, reply, err
 }
 
 func (p *provider) checkSettings(given map[string]string) error {

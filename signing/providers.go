@@ -16,7 +16,7 @@ var catalogue = func() map[string]provider {
 }()
 
 func rowFiles() []map[string]provider {
-	return []map[string]provider{standardRows, codeRows, relayRows, moneyRows, messageRows, workRows}
+	return []map[string]provider{standardRows, codeRows, relayRows, moneyRows, messageRows, workRows, azureRows}
 }
 
 // Providers lists all that ForProvider knows, sorted by name.
@@ -25,6 +25,7 @@ func Providers() []Provider {
 	for _, names := range []map[string]provider{catalogue, coded} {
 		for name := range names {
 			p, _ := lookUp(name)
+			p.plain()
 			p.describe()
 			all = append(all, p.Provider)
 		}
@@ -39,6 +40,7 @@ func Preset(name string) (s Scheme, ok bool) {
 	if !ok || p.code != nil || p.checkSettings(nil) != nil {
 		return Scheme{}, false
 	}
+	p.plain()
 	return p.row, true
 }
 

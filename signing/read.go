@@ -204,7 +204,7 @@ func (x *reading) readSignatures() error {
 		readable = readable || c.n > 0
 	}
 	if !readable {
-		return x.refuse(ErrMalformed, "%s: its signature is cut off or not written as it should be", where)
+		return x.refuse(ErrMalformed, "%s: %s", where, x.unreadable())
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ func (x *reading) split(text, where string) error {
 		if rest, ok := strings.CutPrefix(text, s.Prefix); ok {
 			text = rest
 		} else if !s.PrefixOptional {
-			return x.refuse(ErrMalformed, "%s does not begin with %s", where, s.Prefix)
+			return x.refuse(ErrMalformed, "%s does not begin with %s%s", where, s.Prefix, otherPrefix(text))
 		}
 		if s.Format == Plain {
 			x.add(s.Tags[0].Algorithm, text)
@@ -355,6 +355,11 @@ func (x *reading) broken(p *Part, s state) error {
 	case tooLong:
 		return x.refuse(ErrMalformed, "%s is longer than %d bytes", p.where(), maxHeader)
 	default:
+		if p == &x.v.s.Signature || len(x.v.numbered) > 0 && p == &x.v.numbered[0] {
+			if other := x.otherSender(); other != "" {
+				return x.refuse(ErrMissing, "%s is not there; %s", p.where(), other)
+			}
+		}
 		return x.refuse(ErrMissing, "%s is not there: is a secret set at the provider, and does every proxy pass it on?", p.where())
 	}
 }

@@ -139,6 +139,8 @@ var shown = []trip{
 	{name: "okta", headers: "Authorization: " + tripText},
 	{name: "okta", settings: map[string]string{"header": "x-my-token"}, headers: "X-My-Token: " + tripText},
 	{name: "telegram", headers: "X-Telegram-Bot-Api-Secret-Token: " + tripText},
+	{name: "cloudevents", headers: "Authorization: Bearer " + tripText},
+	{name: "azure-event-grid", headers: "Authorization: Bearer " + tripText},
 	{name: "deepgram", headers: "Dg-Token: " + tripText},
 	{name: "chargebee", headers: "Authorization: Basic " + b64Enc([]byte(tripText))},
 	{name: "postmark", headers: "Authorization: Basic " + b64Enc([]byte(tripText))},

@@ -3,7 +3,6 @@ package signing
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -58,6 +57,8 @@ type Scheme struct {
 
 	// Handshakes are the requests with which the provider checks the URL.
 	Handshakes []Handshake
+	// Answer is what the provider wants to read in answer to an event. Nil: nothing but the status 200.
+	Answer *Reply
 
 	// Otherwise is tried where the Signature of this scheme is absent: the same provider under other header names.
 	Otherwise *Scheme
@@ -164,33 +165,6 @@ type Match struct {
 	Value string
 }
 
-// Handshake is a request with which a provider checks a URL, and the reply. It is an ordinary request, and goes to
-// Verify, unless Method fits and all of When holds.
-type Handshake struct {
-	// Method is the request's; empty means POST.
-	Method string
-	// When must all hold.
-	When []Match
-	// Signed makes the request prove itself as an event does. Set it for every provider that signs its handshakes.
-	Signed bool
-	// Challenge is the text that the reply is made of. Required.
-	Challenge Part
-	// Members are those of the JSON object to reply with. Empty: the reply is the challenge, as plain text.
-	Members []Member
-}
-
-// Member is a member of the JSON object that answers a handshake: the challenge itself; or, with Digest, its HMAC-SHA256
-// under the first secret, in this encoding, after this prefix.
-//
-// A digest is a signature over a text that the caller has chosen. Where the handshake is not Signed, it is made only of
-// challenges of letters, digits and "+/=_-", so that nobody can ask for the signature of an event.
-type Member struct {
-	Name     string
-	Digest   bool
-	Encoding Encoding
-	Prefix   string
-}
-
 // Limits on what is read of a request.
 const (
 	maxSignatures = 16      // candidates in one request
@@ -198,7 +172,6 @@ const (
 	maxHeader     = 8 << 10 // bytes of a header or signature text
 	maxSecrets    = 16
 	maxParts      = 12
-	maxChallenge  = 1 << 10
 )
 
 // rowError is a mistake in a row; it names the field.
@@ -299,21 +272,10 @@ func (s *Scheme) check() error {
 	if err := s.checkTexts(); err != nil {
 		return err
 	}
-	for i := range s.Handshakes {
-		h := &s.Handshakes[i]
-		switch {
-		case h.Challenge.kind == partNone:
-			return rowError("Handshakes", "number %d has no Challenge", i)
-		case len(h.When) == 0 && (h.Method == "" || h.Method == http.MethodPost):
-			return rowError("Handshakes", "number %d would take every event for a handshake: say When", i)
-		}
-		for _, m := range h.Members {
-			if m.Name == "" || (m.Digest && (m.Encoding == 0 || m.Encoding >= Raw)) {
-				return rowError("Handshakes", "number %d has a member without Name, or a Digest without Encoding", i)
-			}
-		}
+	if err := s.checkAnswer(); err != nil {
+		return err
 	}
-	return nil
+	return s.checkHandshakes()
 }
 
 // checkTexts looks at the parts that must be short texts: the body and the secret are none, and lists have no lists.
@@ -349,10 +311,7 @@ func (s *Scheme) checkTexts() error {
 	text("ID", &s.ID)
 	text("OrderingKey", &s.OrderingKey)
 	for i := range s.Handshakes {
-		text("Handshakes", &s.Handshakes[i].Challenge)
-		for j := range s.Handshakes[i].When {
-			text("Handshakes", &s.Handshakes[i].When[j].Part)
-		}
+		s.Handshakes[i].eachText(text)
 	}
 	return err
 }

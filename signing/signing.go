@@ -117,23 +117,6 @@ type Verifier interface {
 	Verify(r *Request) (Verdict, error)
 }
 
-// Handshaker is what a Verifier may also be: one that answers the requests with which a provider checks a URL before it
-// sends events there. Those requests are not events.
-type Handshaker interface {
-	// Handshake answers a handshake. A nil reply with a nil error means that r is an ordinary request; an error means a
-	// handshake that must be refused.
-	Handshake(r *Request) (*Reply, error)
-	// HandshakeMethods lists the HTTP methods that handshakes use; empty if this provider has none.
-	HandshakeMethods() []string
-}
-
-// Reply is the answer to a handshake.
-type Reply struct {
-	Status int
-	Header http.Header
-	Body   []byte
-}
-
 // Unverified takes every request from anybody. It proves nothing: use it only where something else keeps strangers out.
 var Unverified Verifier = unverified{}
 

@@ -23,7 +23,7 @@ var snsProvider = provider{
 	Provider: Provider{
 		Title: "AWS SNS",
 		Settings: []Setting{
-			{Name: "topic_arn", Doc: "The ARNs of your topics, with commas between. Without it every topic of every AWS customer is taken: set it."},
+			{Name: "topic_arn", Required: true, Doc: "The ARNs of your topics, with commas between: SNS signs for every customer of AWS with the same key."},
 			{Name: "signing_cert_url", Doc: "The only address of a certificate that is taken; empty takes any of SNS."},
 		},
 		Header:    "`Signature`, `SignatureVersion` and `SigningCertURL` in the body",
@@ -51,7 +51,7 @@ var (
 )
 
 type sns struct {
-	topics  []string // empty: any
+	topics  []string
 	certURL string   // empty: any of SNS
 	pinned  []*rsa.PublicKey
 	certs   *certificates // nil if pinned
@@ -82,7 +82,7 @@ func newSNS(o Options, secrets []Secret) (Verifier, error) {
 	if err != nil {
 		return nil, setupError("aws-sns", err)
 	}
-	return v, nil
+	return confirmsSNS(v, o.Client, v.topics), nil
 }
 
 // Verify implements Verifier.
@@ -134,7 +134,7 @@ func (v *sns) read(r *Request) (map[string]string, Verdict, error) {
 	if header != "" && header != m["Type"] {
 		return fail(ErrMalformed, "header X-Amz-Sns-Message-Type is not the Type of the body")
 	}
-	if len(v.topics) > 0 && !slices.Contains(v.topics, m["TopicArn"]) {
+	if !slices.Contains(v.topics, m["TopicArn"]) {
 		return fail(ErrMismatch, "the message is of another topic than topic_arn names")
 	}
 	var b bytes.Buffer

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// minToken is how short a password, an API key or a bearer token may be, in bytes. A shorter one can be guessed.
+// minToken is how short a password, an API key, a token or a secret that is delivered may be, in bytes. A shorter one can be guessed.
 const minToken = 8
 
 // APIKey verifies senders that show a key in a header of its own, such as X-Api-Key. The whole text of the header is the

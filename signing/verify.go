@@ -37,6 +37,8 @@ type verifier struct {
 	keys      []key
 	secrets   []Secret
 	otherwise *verifier
+	inner     Verifier // proves signed handshakes, where no row does
+	lends     bool     // strangers get digests made with the secret: see checkLent
 	explain   budget
 }
 
@@ -65,6 +67,10 @@ func newVerifier(s Scheme, secrets []Secret, depth int) (*verifier, error) {
 		if v.otherwise, err = newVerifier(*s.Otherwise, secrets, depth+1); err != nil {
 			return nil, err
 		}
+	}
+	v.lends = s.lends() || v.otherwise != nil && v.otherwise.lends
+	for w := v.otherwise; w != nil; w = w.otherwise {
+		w.lends = v.lends
 	}
 	return v, nil
 }
@@ -125,6 +131,9 @@ func (v *verifier) Verify(r *Request) (Verdict, error) {
 	defer x.free()
 	index, err := x.prove()
 	if err != nil {
+		return Verdict{}, err
+	}
+	if err := x.checkLent(); err != nil {
 		return Verdict{}, err
 	}
 	d := Verdict{Key: index, Covers: v.covers}
@@ -371,15 +380,22 @@ func (x *reading) checkTime(t timestamp) error {
 		age = scale(x.now.Unix()-t.n, time.Second)
 	}
 	switch {
+	case age > rule.Tolerance && rule.Unit == Milliseconds && t.n < msFloor:
+		return x.refuse(ErrTooOld, "%s looks like seconds, and the row has it in milliseconds (TimeRule.Unit)", rule.From.where())
 	case age > rule.Tolerance:
-		return x.refuse(ErrTooOld, "%s is %s ago and may be %s: somebody repeats an old request, a proxy held it back, or the clock of this machine is fast",
+		return x.refuse(ErrTooOld, "the signature fits, and %s is %s ago and may be %s: somebody repeats an old request, a proxy held it back, or the clock of this machine is fast; set it by NTP",
 			rule.From.where(), age.Round(time.Millisecond), rule.Tolerance)
+	case age < -rule.Tolerance && !rule.AgeOnly && rule.Unit == Seconds && t.n >= msFloor:
+		return x.refuse(ErrTooNew, "%s looks like milliseconds, and the row has it in seconds (TimeRule.Unit)", rule.From.where())
 	case age < -rule.Tolerance && !rule.AgeOnly:
-		return x.refuse(ErrTooNew, "%s is %s ahead and may be %s: the clock of this machine is slow, or the sender's is fast",
+		return x.refuse(ErrTooNew, "the signature fits, and %s is %s ahead and may be %s: the clock of this machine is slow, or the sender's is fast; set it by NTP",
 			rule.From.where(), (-age).Round(time.Millisecond), rule.Tolerance)
 	}
 	return nil
 }
+
+// msFloor tells seconds from milliseconds: as seconds it is the year 5138, as milliseconds 1973.
+const msFloor = 100_000_000_000
 
 // scale gives n units, or the longest duration if that is longer.
 func scale(n int64, unit time.Duration) time.Duration {
