@@ -2,33 +2,13 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hookgate/hookgate/signing"
 )
-
-// What package signing has by name, in one place.
-
-// providerNames lists the providers that verify takes, in order, with what they are called.
-func providerNames() (names [][2]string) {
-	for _, name := range signing.Presets() {
-		names = append(names, [2]string{name, name})
-	}
-	return names
-}
-
-// signerNames lists what sign takes.
-func signerNames() []string { return []string{"standard"} }
-
-// signerFor gives a signer by its name.
-func signerFor(name string) (signing.Signer, bool) {
-	if name == "standard" {
-		return signing.StandardWebhooks, true
-	}
-	return nil, false
-}
 
 func providersCommand() *cobra.Command {
 	return &cobra.Command{
@@ -38,11 +18,22 @@ func providersCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tPROVIDER")
-			for _, p := range providerNames() {
-				fmt.Fprintf(w, "%s\t%s\n", p[0], p[1])
+			fmt.Fprintln(w, "NAME\tPROVIDER\tSETTINGS")
+			for _, p := range signing.Providers() {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, p.Title, settings(p.Settings))
 			}
 			return w.Flush()
 		},
 	}
+}
+
+// settings lists the names of settings; those in brackets may be left out.
+func settings(all []signing.Setting) string {
+	names := make([]string, len(all))
+	for i, s := range all {
+		if names[i] = s.Name; !s.Required {
+			names[i] = "[" + s.Name + "]"
+		}
+	}
+	return strings.Join(names, " ")
 }

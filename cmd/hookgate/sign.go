@@ -18,7 +18,8 @@ import (
 
 type signFlags struct {
 	signer            string
-	url, method, id   string
+	url, method       string
+	id, eventType     string
 	time, contentType string
 	curl              bool
 	secrets           secretFlags
@@ -39,11 +40,12 @@ secrets make several signatures, as while a secret is being changed.`,
 		RunE: f.run,
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.signer, "signer", "standard", "how to sign, one of "+strings.Join(signerNames(), ", ")+": a `name`")
+	fs.StringVar(&f.signer, "signer", "standard", "how to sign, one of "+strings.Join(signing.Signers(), ", ")+": a `name`")
 	fs.StringVar(&f.signer, "provider", "standard", "the same as --signer: a `name`")
 	fs.StringVar(&f.url, "url", "", "the receiver's `URL`")
 	fs.StringVar(&f.method, "method", http.MethodPost, "the request's `method`")
 	fs.StringVar(&f.id, "id", "", "the event's `ID`; a random one if not given")
+	fs.StringVar(&f.eventType, "type", "", "the event's `type`, for signers that send it in a header")
 	fs.StringVar(&f.time, "time", "", "the `time` to sign, RFC 3339 or Unix seconds; now if not given")
 	fs.StringVar(&f.contentType, "content-type", "application/json", "the body's `type`")
 	fs.BoolVar(&f.curl, "curl", false, "print a command line of curl")
@@ -53,9 +55,9 @@ secrets make several signatures, as while a secret is being changed.`,
 }
 
 func (f *signFlags) run(cmd *cobra.Command, args []string) error {
-	signer, ok := signerFor(f.signer)
+	signer, ok := signing.SignerFor(f.signer)
 	if !ok {
-		return fmt.Errorf("there is no signer %q; there is %s", f.signer, strings.Join(signerNames(), ", "))
+		return fmt.Errorf("there is no signer %q; there is %s", f.signer, strings.Join(signing.Signers(), ", "))
 	}
 	if f.url != "" || f.curl {
 		if u, err := url.Parse(f.url); err != nil || u.Host == "" {
@@ -81,7 +83,7 @@ func (f *signFlags) run(cmd *cobra.Command, args []string) error {
 		f.id = "msg_" + rand.Text()
 	}
 	header := http.Header{"Content-Type": {f.contentType}}
-	message := signing.Message{ID: f.id, Time: at, Method: f.method, URL: f.url, Body: body}
+	message := signing.Message{ID: f.id, Time: at, Type: f.eventType, Method: f.method, URL: f.url, ContentType: f.contentType, Body: body}
 	if err := signer.Sign(header, message, secrets); err != nil {
 		return errors.New(bare(err))
 	}

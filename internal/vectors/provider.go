@@ -54,43 +54,59 @@ func (e *Entry) candidates() []string {
 }
 
 // provider finds the entry's provider in the catalogue.
-func (e *Entry) provider() (name string, ok bool) {
+func (e *Entry) provider() (signing.Provider, bool) {
+	all := catalogue()
 	for _, name := range e.candidates() {
-		if name != "" && known(name) {
-			return name, true
+		if p, ok := all[plain(name)]; ok && name != "" {
+			return p, true
 		}
 	}
-	return "", false
+	return signing.Provider{}, false
 }
 
-// verdicts remembers which names are known.
-var verdicts sync.Map
-
-// known reports whether the catalogue has a name. Without a secret no verifier is made; the error tells which of the two
-// is missing.
-func known(name string) bool {
-	if v, ok := verdicts.Load(name); ok {
-		return v.(bool)
+// catalogue has all providers by their plain names.
+var catalogue = sync.OnceValue(func() map[string]signing.Provider {
+	all := map[string]signing.Provider{}
+	for _, p := range signing.Providers() {
+		all[plain(p.Name)] = p
 	}
-	_, err := signing.ForProvider(name, signing.Options{})
-	is := err == nil || !strings.Contains(err.Error(), "there is no provider")
-	verdicts.Store(name, is)
-	return is
+	return all
+})
+
+// plain is a name without what people write in several ways: "Coinbase_Commerce" is "coinbasecommerce".
+func plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		}
+		return -1
+	}, name)
 }
 
 // Verifier makes the verifier of a receiver that is configured as the entry says. An error that does not match
 // ErrCannotRun means that its secret cannot be used.
 func (e *Entry) Verifier() (signing.Verifier, error) {
-	name, ok := e.provider()
+	p, ok := e.provider()
 	if !ok {
 		return nil, fmt.Errorf("%w: there is no provider for the scheme %q of %q", ErrCannotRun, e.Scheme, e.Provider)
 	}
-	if row, ok := signing.Preset(name); ok && len(e.Params) == 0 {
+	settings := map[string]string{}
+	for _, s := range p.Settings {
+		if value, ok := e.Params[s.Name]; ok {
+			settings[s.Name] = value
+		} else if s.Required {
+			return nil, fmt.Errorf("%w: %s needs params.%s: %s", ErrCannotRun, p.Name, s.Name, s.Doc)
+		}
+	}
+	if row, ok := signing.Preset(p.Name); ok && len(settings) == 0 {
 		if fitted, changed := e.fit(row); changed {
 			return signing.NewVerifier(fitted, e.secrets()...)
 		}
 	}
-	return signing.ForProvider(name, signing.Options{Settings: e.Params}, e.secrets()...)
+	return signing.ForProvider(p.Name, signing.Options{Settings: settings}, e.secrets()...)
 }
 
 // fit gives a row the entry's window, and lets it take the short secrets of published examples.
