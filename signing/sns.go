@@ -52,7 +52,7 @@ var (
 
 type sns struct {
 	topics  []string
-	certURL string   // empty: any of SNS
+	certURL string // empty: any of SNS
 	pinned  []*rsa.PublicKey
 	certs   *certificates // nil if pinned
 }
