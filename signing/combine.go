@@ -109,13 +109,8 @@ func (ms members) HandshakeMethods() []string {
 func (ms members) Tolerance() time.Duration {
 	var widest time.Duration
 	for i := range ms {
-		switch v := ms[i].Verifier.(type) {
-		case interface{ Tolerance() time.Duration }:
+		if v, ok := ms[i].Verifier.(interface{ Tolerance() time.Duration }); ok {
 			widest = max(widest, v.Tolerance())
-		case *verifier:
-			for ; v != nil; v = v.otherwise {
-				widest = max(widest, v.s.Time.Tolerance)
-			}
 		}
 	}
 	return widest
