@@ -23,7 +23,7 @@ func runVectors(path string, out io.Writer) error {
 	for i, err := range wrong {
 		if err != nil {
 			failed++
-			fmt.Fprintf(w, "%s: %v\n", entries[i].ID, err)
+			fmt.Fprintf(w, "%s: %s\n", printable(entries[i].ID), printable(err.Error()))
 		}
 	}
 	fmt.Fprintf(w, "%d passed, %d failed\n", len(entries)-failed, failed)

@@ -108,3 +108,19 @@ func TestVerifyCountsWhatCannotBeRun(t *testing.T) {
 		t.Errorf("it shows a secret: %s", o.stdout)
 	}
 }
+
+// What is damaged in a file is told of the one entry, and nothing in it reaches the terminal as it stands.
+func TestVerifyRunsWhatIsGoodBesideWhatIsDamaged(t *testing.T) {
+	t.Parallel()
+	strange := githubEntry(2, false)
+	strange.ID = "a\x1b[31m\nb"
+	path := vectorsFile(t, []vectors.Entry{githubEntry(1, true), githubEntry(1, true), strange})
+	o := runWith("", "verify", "-vectors", path)
+	o.want(t, exitBad, "github-00001: cannot be run: another entry has the same id\n", `"a\x1b[31m\nb": must be refused`, "\n1 passed, 2 failed\n")
+	if strings.Contains(o.stdout, "\x1b") {
+		t.Errorf("it prints %q", o.stdout)
+	}
+	for _, text := range []string{"", "[]", "null", "{}", "\x00\x01\xff", "[1"} {
+		runWith("", "verify", "-vectors", file(t, "some.json", text)).want(t, exitUsage)
+	}
+}

@@ -19,6 +19,9 @@ func (e *Entry) Check() (err error) {
 			err = fmt.Errorf("the verifier panicked: %v", p)
 		}
 	}()
+	if e.damage != "" {
+		return fmt.Errorf("%w: %s", ErrCannotRun, e.damage)
+	}
 	request, err := e.Request()
 	if err != nil {
 		return err

@@ -1,14 +1,17 @@
 package vectors
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hookgate/hookgate/signing"
@@ -39,13 +42,27 @@ type Entry struct {
 	// Valid is the verdict, and Why says what is special about the entry.
 	Valid bool   `json:"valid"`
 	Why   string `json:"why"`
+
+	damage string // why it cannot be run; empty if nothing is known against it
 }
 
-// Load reads a file of entries. An error names the file, and the entry that is not as it should be.
+// maxFile is how much is read of a file.
+const maxFile = 256 << 20
+
+// Load reads a file of entries. An error names the file. An entry that is damaged, or has the ID of another, is no reason not to
+// run the others: its Check says what is wrong.
 func Load(path string) ([]Entry, error) {
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err // it names the file
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err // it names the file too
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s: it has more than %d MiB; make several files of it", path, maxFile>>20)
 	}
 	entries, err := parse(data)
 	if err != nil {
@@ -55,30 +72,60 @@ func Load(path string) ([]Entry, error) {
 }
 
 func parse(data []byte) ([]Entry, error) {
-	var entries []Entry
-	if err := json.Unmarshal(data, &entries); err != nil {
+	var list []json.RawMessage
+	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), &list); err != nil {
 		if at := (*json.SyntaxError)(nil); errors.As(err, &at) {
 			return nil, fmt.Errorf("it is not JSON, at byte %d: %w", at.Offset, err)
 		}
-		return nil, fmt.Errorf("it must be a JSON list of entries: %w", err)
+		if at := (*json.UnmarshalTypeError)(nil); errors.As(err, &at) {
+			return nil, fmt.Errorf("it must be a JSON list of entries, and is a JSON %s", at.Value)
+		}
+		return nil, err
 	}
-	if len(entries) == 0 {
+	if len(list) == 0 {
 		return nil, errors.New("there is no entry in it")
 	}
-	seen := make(map[string]bool, len(entries))
+	entries := make([]Entry, len(list))
+	seen := make(map[string]bool, len(list))
 	for i := range entries {
 		e := &entries[i]
+		read := struct {
+			*Entry
+			Valid *bool `json:"valid"`
+		}{Entry: e}
+		err := json.Unmarshal(list[i], &read)
+		e.Valid = read.Valid != nil && *read.Valid
 		switch {
+		case err != nil:
+			e.damage = damaged(err)
 		case e.ID == "":
-			return nil, fmt.Errorf("entry %d has no id", i+1)
+			e.damage = "it has no id"
 		case seen[e.ID]:
-			return nil, fmt.Errorf("two entries have the id %q", e.ID)
+			e.damage = "another entry has the same id"
 		case e.Scheme == "" && e.Provider == "":
-			return nil, fmt.Errorf("%s has neither a scheme nor a provider", e.ID)
+			e.damage = "it has neither a scheme nor a provider"
+		case read.Valid == nil:
+			e.damage = "it does not say whether it is valid"
+		}
+		if e.ID == "" {
+			e.ID = fmt.Sprintf("entry %d", i+1)
 		}
 		seen[e.ID] = true
 	}
 	return entries, nil
+}
+
+// damaged says what is wrong with an entry's JSON, in its own terms.
+func damaged(err error) string {
+	at := (*json.UnmarshalTypeError)(nil)
+	switch {
+	case !errors.As(err, &at):
+		return err.Error()
+	case at.Field == "":
+		return "an entry is a JSON object, and this is a JSON " + at.Value
+	default:
+		return strings.TrimPrefix(at.Field, "Entry.") + " cannot be a JSON " + at.Value
+	}
 }
 
 // Request makes the request that a verifier gets. The names of its headers are canonical; a header that came twice has

@@ -2,6 +2,7 @@ package vectors
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,25 +12,34 @@ import (
 	"github.com/hookgate/hookgate/signing"
 )
 
-// names says which providers of package signing verify a scheme, the first that there is. Other schemes are looked for
-// by their own name and then by that of the entry's provider.
-var names = map[string][]string{
-	"standard-webhooks-v1":  {"standard"}, // whoever sends it
-	"standard-webhooks-v1a": {"standard"},
-	"stripe-v1":             {"stripe"},
-	"github-sha256":         {"github"},
-	"slack-v0":              {"slack"},
-	"hubspot-v3":            {"hubspot"},
-	"messagebird-jwt":       {"messagebird"},
-	"adyen-payments":        {"adyen"},
-	"sendgrid-ecdsa":        {"sendgrid"},
-	"discord-ed25519":       {"discord"},
-	"telnyx-ed25519":        {"telnyx"},
-	"convoy-simple":         {"convoy"},
+// names says which provider of package signing verifies a scheme, by the plain name of the scheme. Other schemes are looked
+// for by their own name and then by that of the entry's provider.
+var names = map[string]string{
+	"standardwebhooksv1":  "standard", // whoever sends it
+	"standardwebhooksv1a": "standard",
+	"standardwebhooks":    "standard",
+	"stripev1":            "stripe",
+	"githubsha256":        "github",
+	"slackv0":             "slack",
+	"hubspotv3":           "hubspot",
+	"messagebirdjwt":      "messagebird",
+	"adyenpayments":       "adyen",
+	"sendgridecdsa":       "sendgrid",
+	"discorded25519":      "discord",
+	"telnyxed25519":       "telnyx",
+	"convoysimple":        "convoy",
 }
 
-// last are tried when neither the scheme nor the provider has a name in the catalogue.
-var last = map[string]string{"hub-signature": "bitbucket"}
+// aliases are other names of providers, and of the ways that any sender may take.
+var aliases = map[string]string{
+	"apikey": "api-key-header", "basic": "basic-auth", "dgtoken": "deepgram",
+	"facebook": "meta", "instagram": "meta", "messenger": "meta", "twitter": "x", "hellosign": "dropbox-sign",
+	"forgejo": "gitea", "maxio": "chargify", "intuit": "quickbooks", "eventgrid": "azure-event-grid", "pubsub": "google-pubsub",
+	"sns": "aws-sns", "msgraph": "microsoft-graph", "msteams": "microsoft-teams",
+}
+
+// last are tried when neither the scheme nor the provider has a name in the catalogue, by the plain name of the scheme.
+var last = map[string]string{"hubsignature": "bitbucket", "hubsignature256": "github", "xhubsignature256": "github"}
 
 // shortest is how many bytes a text has to have to be a secret here. Vendors publish examples with secrets such as
 // "tofu", which no receiver should use: for others, the row's own limit is right.
@@ -37,31 +47,57 @@ const shortest = 3
 
 // candidates lists the names under which the catalogue may have the entry's scheme, best first.
 func (e *Entry) candidates() []string {
-	list := slices.Clone(names[e.Scheme])
+	scheme := plain(e.Scheme)
+	own, known := named(e.Provider)
+	var list []string
+	switch {
+	case names[scheme] == "standard" && known && e.isOwnStandard(own):
+		list = append(list, e.Provider)
+	case names[scheme] != "":
+		list = append(list, names[scheme])
+	}
 	list = append(list, e.Scheme)
-	if e.Scheme == "hub-signature" { // by whoever sends it
+	if scheme == "hubsignature" { // by whoever sends it
 		list = append(list, e.Provider)
 	}
 	for name := e.Scheme; ; { // acme-v2-sha256, then acme-v2, then acme
-		cut := strings.LastIndexByte(name, '-')
-		if cut < 1 {
+		cut := strings.LastIndexAny(name, "-_./: ")
+		if cut < 2 { // the X of a header's name is no provider
 			break
 		}
 		name = name[:cut]
 		list = append(list, name)
 	}
-	return append(list, e.Provider, last[e.Scheme])
+	return append(list, e.Provider, last[scheme])
+}
+
+// isOwnStandard says whether the provider's own row fits better than that of Standard Webhooks: it takes the headers of Svix too,
+// or a secret in another form.
+func (e *Entry) isOwnStandard(own signing.Provider) bool {
+	if strings.HasPrefix(own.Header, "`Svix-Signature`") {
+		return true
+	}
+	_, err := signing.Standard(e.secrets()...)
+	return err != nil && strings.HasPrefix(own.Header, "`Webhook-Signature`: `v1,`")
 }
 
 // provider finds the entry's provider in the catalogue.
 func (e *Entry) provider() (signing.Provider, bool) {
-	all := catalogue()
 	for _, name := range e.candidates() {
-		if p, ok := all[plain(name)]; ok && name != "" {
+		if p, ok := named(name); ok {
 			return p, true
 		}
 	}
 	return signing.Provider{}, false
+}
+
+// named looks for a name, however it is written.
+func named(name string) (signing.Provider, bool) {
+	p, ok := catalogue()[plain(name)]
+	if other := aliases[plain(name)]; !ok && other != "" {
+		p, ok = catalogue()[plain(other)]
+	}
+	return p, ok
 }
 
 // catalogue has all providers by their plain names.
@@ -95,7 +131,7 @@ func (e *Entry) Verifier() (signing.Verifier, error) {
 	}
 	settings := map[string]string{}
 	for _, s := range p.Settings {
-		if value, ok := e.Params[s.Name]; ok {
+		if value, ok := e.param(s); ok {
 			settings[s.Name] = value
 		} else if s.Required {
 			return nil, fmt.Errorf("%w: %s needs params.%s: %s", ErrCannotRun, p.Name, s.Name, s.Doc)
@@ -107,6 +143,25 @@ func (e *Entry) Verifier() (signing.Verifier, error) {
 		}
 	}
 	return signing.ForProvider(p.Name, signing.Options{Settings: settings}, e.secrets()...)
+}
+
+// param gives a setting, however its name is written: "publicKey" or, where it is required, "key" is "public_key" too.
+func (e *Entry) param(s signing.Setting) (value string, ok bool) {
+	if value, ok = e.Params[s.Name]; ok {
+		return value, true
+	}
+	sorted := slices.Sorted(maps.Keys(e.Params))
+	for _, name := range sorted {
+		if plain(name) == plain(s.Name) {
+			return e.Params[name], true
+		}
+	}
+	for _, name := range sorted {
+		if s.Required && plain(name) != "" && strings.HasSuffix(plain(s.Name), plain(name)) {
+			return e.Params[name], true
+		}
+	}
+	return "", false
 }
 
 // fit gives a row the entry's window, and lets it take the short secrets of published examples.

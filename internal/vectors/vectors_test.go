@@ -163,12 +163,8 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		"":                                      "not JSON",
 		"[{]":                                   "not JSON, at byte 3",
 		`{"id": "a"}`:                           "must be a JSON list",
-		`[{"id": 5}]`:                           "must be a JSON list of entries",
+		"null":                                  "no entry",
 		"[]":                                    "no entry",
-		`[{"scheme": "slack-v0"}]`:              "entry 1 has no id",
-		`[{"id": "a"}]`:                         "neither a scheme nor a provider",
-		fmt.Sprintf("[%s, %s]", one, one):       `two entries have the id "github"`,
-		fmt.Sprintf(`[%s, {"id": ""}]`, one):    "entry 2 has no id",
 		fmt.Sprintf(`[%s] trailing words`, one): "not JSON",
 	} {
 		path := filepath.Join(t.TempDir(), "some.json")
@@ -187,5 +183,40 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 	e.Body = "SGVsbG8sIFdvcmxkIQ=" // cut off
 	if err := e.Check(); !errors.Is(err, vectors.ErrCannotRun) || !strings.Contains(err.Error(), "body_base64") {
 		t.Errorf("a damaged body gave %v", err)
+	}
+}
+
+// What is wrong with one entry is said of that one, and the others run.
+func TestLoadKeepsWhatIsGoodBesideWhatIsDamaged(t *testing.T) {
+	t.Parallel()
+	one, err := json.Marshal(github())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		`{"id": 5}`:                         "entry 2: cannot be run: id cannot be a JSON number",
+		`"words"`:                           "entry 2: cannot be run: an entry is a JSON object, and this is a JSON string",
+		`null`:                              "entry 2: cannot be run: it has no id",
+		`{"scheme": "slack-v0"}`:            "entry 2: cannot be run: it has no id",
+		`{"id": "a"}`:                       "a: cannot be run: it has neither a scheme nor a provider",
+		string(one):                         "github: cannot be run: another entry has the same id",
+		`{"id": "a", "scheme": "slack-v0"}`: "a: cannot be run: it does not say whether it is valid",
+		`{"id":"a","params":[1]}`:           "a: cannot be run: params cannot be a JSON array",
+	} {
+		path := filepath.Join(t.TempDir(), "some.json")
+		if err := os.WriteFile(path, fmt.Appendf(nil, "\ufeff[%s, %s]", one, text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := vectors.Load(path)
+		if err != nil || len(entries) != 2 {
+			t.Fatalf("%s: %d entries, %v", text, len(entries), err)
+		}
+		if err := entries[0].Check(); err != nil {
+			t.Errorf("beside %s a good entry gave %v", text, err)
+		}
+		err = entries[1].Check()
+		if !errors.Is(err, vectors.ErrCannotRun) || !strings.HasPrefix(fmt.Sprintf("%s: %v", entries[1].ID, err), want) {
+			t.Errorf("%s: got %s: %v, want %s", text, entries[1].ID, err, want)
+		}
 	}
 }
