@@ -133,3 +133,25 @@ func TestProvidersAndVersion(t *testing.T) {
 	}
 	runWith("", "version").want(t, exitGood, "hookgate ", "go1.")
 }
+
+// A provider that publishes its keys needs no secret, nor does a signer that signs nothing. Others say what is missing.
+func TestSecretsAreWantedWhereTheyAreUsed(t *testing.T) {
+	t.Parallel()
+	const request = "POST /in HTTP/1.1\nHost: example.test\n\n{}"
+	runWith(request, "verify", "--provider", "aws-sns", "--setting", "topic_arn=arn:aws:sns:us-east-1:123456789012:x").
+		want(t, exitBad, "refused: aws-sns: missing: field Type")
+	for want, args := range map[string][]string{
+		"--setting NAME=VALUE":                 {"verify", "--provider", "aws-sns"},
+		"no secret is given":                   {"verify", "--provider", "github"},
+		"hookgate providers lists the names":   {"verify", "--provider", "no-such-provider"},
+		"give the secret with --secret-file":   {"sign"},
+		"--secret-file FILE or --secret-env":   {"verify", "--provider", "github"},
+		"there is no provider \"no-such-one\"": {"verify", "--provider", "no-such-one"},
+	} {
+		o := runWith(request, args...)
+		if o.code != exitUsage || !strings.Contains(o.stderr, want) {
+			t.Errorf("%q gave %d and %q, want %q", args, o.code, o.stderr, want)
+		}
+	}
+	runWith("{}", "sign", "--signer", "none").want(t, exitGood, "Content-Type: application/json\n")
+}

@@ -75,6 +75,9 @@ func (f *signFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(secrets) == 0 && signer != signing.Unsigned {
+		return errors.New(giveSecret)
+	}
 	body, err := readInput(cmd, args)
 	if err != nil {
 		return err

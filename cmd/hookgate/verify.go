@@ -102,6 +102,9 @@ func (f *verifyFlags) verifier() (signing.Verifier, error) {
 	if f.provider == "" {
 		return nil, errors.New("say who sent the request with --provider NAME; hookgate providers lists the names")
 	}
+	if !slices.ContainsFunc(signing.Providers(), func(p signing.Provider) bool { return p.Name == f.provider }) {
+		return nil, fmt.Errorf("--provider: there is no provider %q; hookgate providers lists the names", f.provider)
+	}
 	settings := map[string]string{}
 	for _, s := range f.settings {
 		name, value, ok := strings.Cut(s, "=")
@@ -122,10 +125,16 @@ func (f *verifyFlags) verifier() (signing.Verifier, error) {
 		return nil, err
 	}
 	verifier, err := signing.ForProvider(f.provider, signing.Options{Settings: settings, Client: client}, secrets...)
-	if err != nil {
+	switch {
+	case err == nil:
+		return verifier, nil
+	case strings.Contains(err.Error(), ": the setting "):
+		return nil, fmt.Errorf("%s; settings are given with --setting NAME=VALUE", strings.TrimSuffix(bare(err), "."))
+	case len(secrets) == 0: // some providers need none, because they publish their keys
+		return nil, fmt.Errorf("%s; %s", bare(err), giveSecret)
+	default:
 		return nil, errors.New(bare(err))
 	}
-	return verifier, nil
 }
 
 // guardedClient fetches the keys of providers that publish theirs. A request can name the place, so it connects to
