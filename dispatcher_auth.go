@@ -156,8 +156,8 @@ func (g *Gateway) knowsAuth(kind string) bool {
 	return ok
 }
 
-// checkAuthValues says what is wrong with an Auth whose real values are known. The header is the endpoint's own.
-func (g *Gateway) checkAuthValues(a Auth, header map[string]string) error {
+// checkAuthValues says what is wrong with an endpoint's Auth whose real values are known.
+func (g *Gateway) checkAuthValues(a Auth, ep *Endpoint) error {
 	if a.Kind == "" {
 		return nil
 	}
@@ -199,8 +199,15 @@ func (g *Gateway) checkAuthValues(a Auth, header map[string]string) error {
 	if k.header != nil {
 		name, _ = k.header(a.Params)
 	}
-	if _, twice := header[name]; twice {
+	if _, twice := ep.Header[name]; twice {
 		return configError("Endpoint.Header", "%s is set by Endpoint.Auth: leave one of them out", name)
+	}
+	set, err := g.signerHeaders(ep)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(set, name) {
+		return configError("Endpoint.Auth", "%s is set by the endpoint's signer, which comes last: no proof would be in the request", name)
 	}
 	return nil
 }

@@ -193,6 +193,57 @@ func TestAuthIsCheckedAtTheDoor(t *testing.T) {
 	}
 }
 
+// headerSigner says that it sets Authorization.
+type headerSigner struct{ loudSigner }
+
+func (headerSigner) Headers() []string { return []string{"Authorization"} }
+
+// The headers of the signature come last, so a proof under one of their names would never leave the house.
+func TestAuthThatTheSignatureReplacesIsRefused(t *testing.T) {
+	t.Parallel()
+	g := newSurface(t, Config{})
+	if err := g.RegisterSigner("loud", headerSigner{loudSigner{signing.StandardWebhooks}}); err != nil {
+		t.Fatal(err)
+	}
+	apiKey := func(header string) Auth {
+		return Auth{"api-key", map[string]string{"header": header, "key": "canary"}}
+	}
+	bearer := Auth{"bearer", map[string]string{"token": "canary"}}
+	for _, c := range []struct {
+		signer string
+		auth   Auth
+		bad    bool
+	}{
+		{"stripe", apiKey("stripe-signature"), true},
+		{"github", apiKey("X-Hub-Signature-256"), true},
+		{"github", apiKey("stripe-signature"), false},
+		{"none", apiKey("stripe-signature"), false},
+		{"loud", bearer, true},
+		{"loud", Auth{"basic", map[string]string{"user": "canary"}}, true},
+		{"loud", apiKey("X-Key"), false},
+		{"loud", Auth{"aws-sigv4", map[string]string{"region": "r", "service": "s", "access_key_id": "a", "secret_access_key": "canary"}}, true},
+	} {
+		made, _, err := g.CreateEndpoint(t.Context(), Endpoint{URL: "https://example.com", Signer: c.signer, Auth: &c.auth})
+		if c.bad {
+			wantField(t, err, "Endpoint.Auth")
+			if strings.Contains(err.Error(), "canary") {
+				t.Errorf("%v shows a value", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s with %v: %v", c.signer, c.auth, err)
+			continue
+		}
+		if c.signer != "none" { // nor does it come about by a change of the signer
+			continue
+		}
+		made.Signer = "stripe"
+		_, err = g.UpdateEndpoint(t.Context(), *made, signing.NewSecret("whsec_a-text-that-is-long-enough-for-it"))
+		wantField(t, err, "Endpoint.Auth")
+	}
+}
+
 func TestAuthKeepsWhatIsRedacted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

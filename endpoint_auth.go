@@ -272,7 +272,7 @@ func (g *Gateway) mergeCredentials(ep *Endpoint, before *Endpoint, stored *crede
 		}
 		params[name] = old
 	}
-	if err := g.checkAuthValues(Auth{Kind: kind, Params: params}, ep.Header); err != nil {
+	if err := g.checkAuthValues(Auth{Kind: kind, Params: params}, ep); err != nil {
 		return nil, err
 	}
 	t := tlsDoc(ep.clientTLS())

@@ -10,20 +10,27 @@ import (
 	"github.com/hookgate/hookgate/signing"
 )
 
+// signerHeaders answers the headers that the endpoint's signer sets, as far as it says so.
+func (g *Gateway) signerHeaders(ep *Endpoint) ([]string, error) {
+	signer, err := g.signerOf(ep.Signer)
+	if err != nil {
+		return nil, err
+	}
+	if lister, ok := signer.(signing.HeaderLister); ok {
+		return lister.Headers(), nil
+	}
+	return nil, nil
+}
+
 // checkSignerHeader refuses headers that the endpoint's signer sets: they would be lost without a word.
 func (g *Gateway) checkSignerHeader(ep *Endpoint) error {
 	if len(ep.Header) == 0 {
 		return nil
 	}
-	signer, err := g.signerOf(ep.Signer)
+	set, err := g.signerHeaders(ep)
 	if err != nil {
 		return err
 	}
-	lister, ok := signer.(signing.HeaderLister)
-	if !ok {
-		return nil
-	}
-	set := lister.Headers()
 	for name := range ep.Header {
 		if canonical := textproto.CanonicalMIMEHeaderKey(name); slices.Contains(set, canonical) {
 			return configError("Endpoint.Header", "the header %s cannot be set: it belongs to the signature", canonical)
@@ -48,19 +55,20 @@ func keysFor(signer Signer, keys []ringKey) ([]ringKey, error) {
 	return keys, nil
 }
 
-// PublicKeys lists the public keys of an endpoint's active Ed25519 secrets ("whsk_"), the newest first, each as "whpk_" and
-// base64. They are no secrets: signing.JWKS publishes them. Secrets of other kinds have none.
+// PublicKeys lists the public keys of an endpoint's Ed25519 secrets ("whsk_") that are active or scheduled, the newest first,
+// each as "whpk_" and base64. They are no secrets: signing.JWKS publishes them. One that is scheduled is among them, because
+// whoever keeps the list for a while needs it at the moment that it begins to sign. Secrets of other kinds have none.
 func (g *Gateway) PublicKeys(ctx context.Context, tenant, id string) ([]string, error) {
 	_, ring, err := g.readRing(ctx, tenant, id)
 	if err != nil {
 		return nil, edge("list public keys", err)
 	}
 	var out []string
-	for _, secret := range ring.active(time.Now()) {
-		if !strings.HasPrefix(secret.Reveal(), "whsk_") {
+	for _, k := range ring.living(time.Now()) {
+		if !strings.HasPrefix(k.secret.Reveal(), "whsk_") {
 			continue
 		}
-		public, err := signing.PublicKey(secret)
+		public, err := signing.PublicKey(k.secret)
 		if err != nil {
 			return nil, edge("list public keys", err)
 		}

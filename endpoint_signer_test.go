@@ -263,3 +263,56 @@ func TestPublicKeysOfAnEndpoint(t *testing.T) {
 		}
 	}
 }
+
+// Whoever keeps a key set needs a key before it signs; and a key that has ended is in nobody's way.
+func TestScheduledKeysArePublishedAndEndedOnesForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newEngine(t, Config{PlainSecrets: true})
+		ctx := t.Context()
+		first := signing.NewEd25519Secret()
+		if _, _, err := g.CreateEndpoint(ctx, Endpoint{ID: "a", URL: "https://example.com"}, first); err != nil {
+			t.Fatal(err)
+		}
+		second := signing.NewEd25519Secret()
+		if _, err := g.ScheduleSecret(ctx, "", "a", Rotation{Secret: second, From: time.Now().Add(time.Hour), Overlap: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range [][]Secret{{second, first}, {second, first}, {second}} {
+			keys, err := g.PublicKeys(ctx, "", "a")
+			if err != nil || len(keys) != len(want) {
+				t.Fatalf("%d keys, %v", len(keys), err)
+			}
+			for i, s := range want {
+				if public, err := signing.PublicKey(s); err != nil || keys[i] != public {
+					t.Errorf("key %d is another (%v)", i, err)
+				}
+			}
+			time.Sleep(90 * time.Minute)
+		}
+
+		text := signing.NewSecret("a text that GitHub's scheme takes")
+		made, err := g.Endpoint(ctx, "", "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made.Signer = "github"
+		if made, err = g.UpdateEndpoint(ctx, *made, text); err != nil {
+			t.Fatal(err)
+		}
+		key := signing.StandardWebhooks.NewSecret()
+		if err := g.ImportSecret(ctx, "", "a", key, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if made, err = g.Endpoint(ctx, "", "a"); err != nil {
+			t.Fatal(err)
+		}
+		made.Signer = ""
+		_, err = g.UpdateEndpoint(ctx, *made)
+		wantField(t, err, "Endpoint.Signer")
+		time.Sleep(2 * time.Hour)
+		if _, err = g.UpdateEndpoint(ctx, *made); err != nil {
+			t.Errorf("with a key that has ended: %v", err)
+		}
+	})
+}

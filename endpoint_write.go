@@ -111,8 +111,20 @@ func (g *Gateway) change(ctx context.Context, tenant, id string, fn func(t *targ
 	}
 }
 
-// changeEndpoint changes an endpoint's document, whatever its version.
+// warmUp has the keys fetched that a change of an endpoint's secrets needs, before the change takes the lock that others wait
+// for. What goes wrong is found again, at once, by the change itself.
+func (g *Gateway) warmUp(tenant, id string) {
+	if t := g.view.target(endpointDestination(tenant, id)); t != nil {
+		_, _ = t.ring()
+	}
+	if s, ok := g.sealer.(*envelopeSealer); ok {
+		_, _ = s.sealing()
+	}
+}
+
+// changeEndpoint changes an endpoint's document with its secrets, whatever its version.
 func (g *Gateway) changeEndpoint(ctx context.Context, tenant, id string, fn func(ep *Endpoint, ring *storedRing) error) error {
+	g.warmUp(tenant, id)
 	return g.change(ctx, tenant, id, func(t *target) error {
 		if t.broken != nil {
 			return t.broken

@@ -178,6 +178,9 @@ func (g *Gateway) Endpoints(ctx context.Context, tenant string, page Paging) (Pa
 // read it again and repeat. Header values and parts of Auth and TLS that are REDACTED stay as they are stored. Secrets, if
 // any are given, take the place of all that there were; RotateSecret is the gentle way. A change to the signer "none"
 // drops them. Deliveries that are pending go to the new URL.
+//
+// An update that brings secrets and all values of Header, Auth and TLS needs nothing of what is stored: it is the way out if
+// that cannot be opened any more.
 func (g *Gateway) UpdateEndpoint(ctx context.Context, ep Endpoint, secrets ...Secret) (*Endpoint, error) {
 	made, err := g.updateEndpoint(ctx, ep.clone(), secrets)
 	if err != nil {
@@ -196,6 +199,10 @@ func (g *Gateway) updateEndpoint(ctx context.Context, ep *Endpoint, secrets []Se
 	keys, err := g.ownKeys(ep.Signer, secrets)
 	if err != nil {
 		return nil, err
+	}
+	ep.Header = canonicalHeader(ep.Header) // encodeEndpoint stores the names alone
+	if t := g.view.target(endpointDestination(ep.Tenant, ep.ID)); t != nil && changesRing(t.endpoint, ep, keys) {
+		g.warmUp(ep.Tenant, ep.ID)
 	}
 	var made *Endpoint
 	err = g.changeOnce(ctx, ep.Tenant, ep.ID, func(t *target) error {
@@ -219,17 +226,24 @@ func (g *Gateway) updateEndpoint(ctx context.Context, ep *Endpoint, secrets []Se
 	return made, err
 }
 
+// changesRing reports whether an update changes anything in the ring. The header is canonical.
+func changesRing(old, ep *Endpoint, keys []ringKey) bool {
+	return len(keys) > 0 || ep.Signer != old.Signer || !maps.Equal(ep.Header, old.Header) || !sameCredentials(old, ep)
+}
+
 // updateRing gives the ring what an update changes in it. It stays sealed if that is nothing.
 func (g *Gateway) updateRing(ring *storedRing, old, ep *Endpoint, keys []ringKey) error {
-	header := canonicalHeader(ep.Header) // encodeEndpoint stores the names alone
-	ep.Header = header
-	if len(keys) == 0 && ep.Signer == old.Signer && maps.Equal(header, old.Header) && sameCredentials(old, ep) {
+	if !changesRing(old, ep, keys) {
 		return nil
 	}
 	now, err := ring.open()
 	if err != nil {
-		return err
+		if !g.replacesRing(ep, keys) {
+			return err
+		}
+		now = newRing(nil, nil) // it is lost, or cannot be had now: nothing of it is needed
 	}
+	header := ep.Header
 	for name, value := range header {
 		if value != redacted {
 			continue
@@ -245,7 +259,7 @@ func (g *Gateway) updateRing(ring *storedRing, old, ep *Endpoint, keys []ringKey
 		return err
 	}
 	if len(keys) == 0 {
-		keys = now.keys
+		keys = now.living(time.Now())
 		signer, err := g.signerOf(ep.Signer)
 		if err != nil {
 			return err
@@ -255,6 +269,22 @@ func (g *Gateway) updateRing(ring *storedRing, old, ep *Endpoint, keys []ringKey
 		}
 	}
 	return ring.set(newRing(keys, header).with(p))
+}
+
+// replacesRing reports whether an update brings all that a ring holds.
+func (g *Gateway) replacesRing(ep *Endpoint, keys []ringKey) bool {
+	if signer, err := g.signerOf(ep.Signer); err != nil || len(keys) == 0 && !signer.NewSecret().IsZero() {
+		return false
+	}
+	for _, values := range []map[string]string{ep.Header, ep.auth().Params} {
+		for _, v := range values {
+			if v == redacted {
+				return false
+			}
+		}
+	}
+	t := ep.clientTLS()
+	return t.Certificate != redacted && t.Key != redacted && t.RootCAs != redacted
 }
 
 // DeleteEndpoint removes an endpoint with its secrets and holds. Deliveries that are pending for it become dead letters

@@ -35,6 +35,7 @@ type Gateway struct {
 	sealer     Sealer // nil: none
 	random     *lockedRand
 	judge      judge
+	opening    openings
 	commit     *committer
 	sched      *scheduler
 	keeper     *keeper
@@ -110,6 +111,7 @@ func newGateway(cfg Config, dir string) (*Gateway, error) {
 	g.keeper = newKeeper(g)
 	g.sched = newScheduler(g, uuid.NewString())
 	g.commit = newCommitter(g.store, g.sched, g.log, g.storeFailed)
+	g.opening = newOpenings(cfg.Workers)
 	g.view.init(g)
 	g.inbound.init(g)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

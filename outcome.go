@@ -37,6 +37,7 @@ const (
 	reasonAsked     = "the receiver asked to wait"
 	reasonStuck     = "the attempt before has not returned"
 	reasonDisabled  = "the endpoint is disabled"
+	reasonKeys      = "the keys of other endpoints are being waited for"
 	reasonNoHandler = "the handler is not registered in this process"
 )
 

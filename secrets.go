@@ -128,8 +128,11 @@ func (g *Gateway) rotate(ctx context.Context, tenant, id string, r Rotation, fie
 		old, err := ring.open()
 		if err != nil {
 			// Keys that cannot be read cannot be kept. Header values, Auth and TLS are lost with them; UpdateEndpoint gives new ones.
-			if r.Overlap > 0 || !key.from.IsZero() {
+			switch {
+			case r.Overlap > 0 || !key.from.IsZero():
 				return err
+			case mayComeBack(err) && (len(ep.Header) > 0 || ep.Auth != nil || ep.TLS != nil):
+				return fmt.Errorf("%w; Header, Auth and TLS would be lost: try again later, or give them all to UpdateEndpoint with a new secret", err)
 			}
 			old = newRing(nil, nil)
 			ep.Header, ep.Auth, ep.TLS = nil, nil, nil

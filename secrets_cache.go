@@ -1,10 +1,43 @@
 package hookgate
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // maxRings is how many opened key rings are kept. An opened ring saves a decryption, or a call to wherever a custom Sealer
 // keeps its key, for each attempt.
 const maxRings = 16384
+
+// openings are the places for workers that open key rings. That is a matter of microseconds, or of seconds if a KeyProvider
+// does not answer: then a quarter of the workers wait for it, and the others do what needs no key of it.
+type openings chan struct{}
+
+// openingPatience is how long a worker waits for a place.
+const openingPatience = 50 * time.Millisecond
+
+func newOpenings(workers int) openings { return make(openings, max(workers/4, 1)) }
+
+// enter takes a place, if there is one soon. Whoever took it leaves.
+func (o openings) enter(ctx context.Context) bool {
+	select {
+	case o <- struct{}{}:
+		return true
+	default:
+	}
+	patience := time.NewTimer(openingPatience)
+	defer patience.Stop()
+	select {
+	case o <- struct{}{}:
+		return true
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (o openings) leave() { <-o }
 
 // ringCache says which targets have their key ring open: some of them, not all that were ever sent something. A ring belongs
 // to a target, and a change of the endpoint makes another target, so what is open is never out of date.

@@ -455,3 +455,153 @@ func TestRingsAndTargetsPrintNoSecret(t *testing.T) {
 		t.Error("this looks in the wrong place")
 	}
 }
+
+// A rotation in a hurry, while the KMS does not answer, must not take an endpoint's other secrets with it.
+func TestRotationLosesNothingThatComesBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, kms, c := newTestStore(t), newFakeKMS(t, "one"), &consumer{}
+		config := Config{Store: store, KeyProvider: kms, Dispatcher: c, PlainSecrets: true}
+		g := newEngine(t, config)
+		ep := Endpoint{
+			ID: "a", URL: "https://example.com", Subscriptions: []Subscription{{}},
+			Header: map[string]string{"X-Team": "blue"}, Auth: &Auth{"bearer", map[string]string{"token": "first"}},
+		}
+		if _, _, err := g.CreateEndpoint(t.Context(), ep); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := g.CreateEndpoint(t.Context(), Endpoint{ID: "plain", URL: "https://example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		g = startGateway(t, config)
+		kms.set(func() { kms.current, kms.keys["two"] = "two", kms.keys["one"] }) // so that sealing goes on
+		kms.fault = nil
+		if _, _, err := g.CreateEndpoint(t.Context(), Endpoint{ID: "b", URL: "https://example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		kms.set(func() { kms.fault = func(context.Context) error { return errors.New("no route") } })
+		_, err := g.RotateSecret(t.Context(), "", "a", -1)
+		wantError(t, err, nil, "no route", "UpdateEndpoint")
+		if _, err := g.RotateSecret(t.Context(), "", "plain", -1); err != nil {
+			t.Errorf("one with nothing to lose: %v", err)
+		}
+		kms.set(func() { kms.fault = nil })
+		time.Sleep(2 * providerPause)
+		if _, err := g.RotateSecret(t.Context(), "", "a", -1); err != nil {
+			t.Fatal(err)
+		}
+		mustPublish(t, g, Event{})
+		time.Sleep(time.Minute)
+		if all := c.arrivals(); len(all) != 1 || all[0].header.Get("Authorization") != "Bearer first" || all[0].header.Get("X-Team") != "blue" {
+			t.Errorf("%d requests, or what they prove is lost", len(all))
+		}
+	})
+}
+
+// Where the key of a KMS is gone for good, an update with everything in it needs nothing of what was.
+func TestUpdateBringsBackWhatCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, kms, c := newTestStore(t), newFakeKMS(t, "one"), &consumer{}
+		config := Config{Store: store, KeyProvider: kms, Dispatcher: c, PlainSecrets: true}
+		g := newEngine(t, config)
+		made, secret, err := g.CreateEndpoint(t.Context(), Endpoint{
+			ID: "a", URL: "https://example.com", Subscriptions: []Subscription{{}},
+			Header: map[string]string{"X-Team": "blue"}, Auth: &Auth{"bearer", map[string]string{"token": "first"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Close(); err != nil {
+			t.Fatal(err)
+		}
+		lost := newFakeKMS(t, "two")
+		config.KeyProvider = lost
+		g = startGateway(t, config)
+		for range 2 {
+			_, err = g.UpdateEndpoint(t.Context(), *made, secret) // with values that are REDACTED
+			wantError(t, err, nil, "no such key")
+			made.Auth.Params["token"] = "second"
+		}
+		made.Header["X-Team"] = "red"
+		_, err = g.UpdateEndpoint(t.Context(), *made)
+		wantError(t, err, nil, "no such key")
+		if _, err := g.UpdateEndpoint(t.Context(), *made, secret); err != nil {
+			t.Fatal(err)
+		}
+		mustPublish(t, g, Event{})
+		time.Sleep(time.Minute)
+		if all := c.arrivals(); len(all) != 1 || all[0].header.Get("Authorization") != "Bearer second" || all[0].header.Get("X-Team") != "red" {
+			t.Errorf("%d requests, or another proof", len(all))
+		}
+	})
+}
+
+// A KMS that hangs holds up the deliveries that need it, and neither those of others nor what people do.
+func TestHangingKeyProviderHoldsUpNoOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, kms := newTestStore(t), newFakeKMS(t, "one")
+		config := Config{Store: store, KeyProvider: kms, Dispatcher: &consumer{}, PlainSecrets: true, Workers: 8}
+		g := newEngine(t, config)
+		for i := range 40 {
+			if _, _, err := g.CreateEndpoint(t.Context(), Endpoint{
+				ID: fmt.Sprint("e", i), URL: "https://example.com", Subscriptions: []Subscription{{Types: []string{"slow"}}},
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := g.Close(); err != nil {
+			t.Fatal(err)
+		}
+		kms.set(func() { kms.fault = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } })
+		g = newEngine(t, config)
+		took := make(chan time.Duration, 100)
+		if err := g.Handle("fast", Subscription{Types: []string{"fast"}}, func(_ context.Context, ev *Event) error {
+			took <- time.Since(ev.Accepted)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, g)
+		slow := mustPublish(t, g, Event{Type: "slow"})
+		for range 60 {
+			time.Sleep(500 * time.Millisecond)
+			mustPublish(t, g, Event{Type: "fast"})
+			if d := <-took; d > time.Second {
+				t.Errorf("a handler waited %v for the keys of endpoints", d)
+			}
+		}
+
+		var rotated sync.WaitGroup
+		rotated.Go(func() {
+			_, err := g.RotateSecret(t.Context(), "", "e1", 0)
+			wantError(t, err, nil, "key provider")
+		})
+		time.Sleep(providerPause)
+		began := time.Now()
+		if err := g.PauseEndpoint(t.Context(), "", "e1", "while a rotation waits"); err != nil || time.Since(began) > time.Second {
+			t.Errorf("a pause took %v, %v", time.Since(began), err)
+		}
+		rotated.Wait()
+		if err := g.ResumeEndpoint(t.Context(), "", "e1"); err != nil {
+			t.Fatal(err)
+		}
+
+		kms.set(func() { kms.fault = nil })
+		time.Sleep(time.Hour)
+		page, err := g.Deliveries(t.Context(), DeliveryQuery{Event: slow, Page: Paging{Limit: 100}})
+		if err != nil || len(page.Items) != 40 {
+			t.Fatalf("%d deliveries, %v", len(page.Items), err)
+		}
+		for _, d := range page.Items {
+			if d.State != Done || d.Attempts != 1 {
+				t.Errorf("%s: %v after %d attempts", d.Destination, d.State, d.Attempts)
+			}
+		}
+	})
+}

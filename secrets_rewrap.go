@@ -99,6 +99,7 @@ func (g *Gateway) sealedNow(sealed []byte) bool {
 
 // rewrap seals the ring of one endpoint anew, as it is now. Not done: there was nothing to do.
 func (g *Gateway) rewrap(ctx context.Context, tenant, id string) (done bool, err error) {
+	g.warmUp(tenant, id)
 	err = g.change(ctx, tenant, id, func(t *target) error {
 		done = false
 		if t.broken != nil {

@@ -260,7 +260,7 @@ func (g *Gateway) openRing(tenant, id, stored string) (*keyRing, error) {
 	case stored[0] == ringSealed:
 		var err error
 		if plain, err = g.sealer.Open(plain, ringContext(tenant, id)); err != nil {
-			return nil, fmt.Errorf("open the secrets of the endpoint: %w", err)
+			return nil, fmt.Errorf("open the secrets of the endpoint: %w", &keeperError{err})
 		}
 	case stored[0] != ringPlain:
 		return nil, errors.New("the secrets of the endpoint were stored by another version")

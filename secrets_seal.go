@@ -21,6 +21,17 @@ var (
 	errSealed   = errors.New("the sealed value is damaged, or belongs somewhere else")
 )
 
+// keeperError says that whoever keeps the key did not open a value, this time or for good.
+type keeperError struct{ err error }
+
+func (e *keeperError) Error() string { return e.err.Error() }
+func (e *keeperError) Unwrap() error { return e.err }
+
+// mayComeBack reports whether what could not be opened may be opened later, such as when a KMS can be reached again.
+func mayComeBack(err error) bool {
+	return errors.As(err, new(*keeperError)) && !errors.Is(err, errOtherKey) && !errors.Is(err, errSealed)
+}
+
 // aesSealer seals with AES-256-GCM and a key of secrets.key. It wraps data keys, and opens what was sealed with the key itself:
 // before there were data keys, everything was. Nonces are random: with one key for the secrets of a gateway, 2^32 values would have to
 // be sealed before two nonces are likely to be the same.

@@ -84,7 +84,13 @@ func (g *Gateway) attempt(ctx context.Context, w *work) {
 
 	if t.endpoint != nil && t.opened.Load() == nil {
 		// A KeyProvider may have to be asked, and that is not the attempt's time.
-		if _, err := t.ring(); err != nil {
+		if !g.opening.enter(ctx) {
+			g.finish(w, verdict{op: store.OpRelease, after: g.judge.localWait(tried{}), reason: reasonKeys}, false)
+			return
+		}
+		_, err := t.ring()
+		g.opening.leave()
+		if err != nil {
 			g.conclude(w, t, tried{err: local(classSetup, err), stopped: ctx.Err() != nil}, ev)
 			return
 		}
