@@ -3,6 +3,7 @@ package signing
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -122,11 +123,11 @@ func headerName(name string) (string, error) {
 	})
 	switch {
 	case name == "":
-		return "", fmt.Errorf("the name of the header is missing; put in the one that the sender uses, such as X-Api-Key")
+		return "", errors.New("the name of the header is missing; put in the one that the sender uses, such as X-Api-Key")
 	case bad || len(name) > 128:
-		return "", fmt.Errorf("%.60q is not the name of a header; leave out the colon and what follows it", name)
+		return "", errors.New("what is given is not the name of a header; leave out the colon and what follows it") // which may be the key: it is not repeated
 	case http.CanonicalHeaderKey(name) == "Host":
-		return "", fmt.Errorf("the header Host says where a request goes and proves nothing; choose another")
+		return "", errors.New("the header Host says where a request goes and proves nothing; choose another")
 	}
 	return http.CanonicalHeaderKey(name), nil
 }

@@ -208,7 +208,7 @@ func TestTokensThatCannotWork(t *testing.T) {
 		"the user has a colon or a contro": func() (Verifier, error) { return Basic("a\nb", good) },
 		"the user has 3000 bytes":          func() (Verifier, error) { return Basic(strings.Repeat("u", 3000), good) },
 		"the name of the header is missin": func() (Verifier, error) { return APIKey("", good) },
-		"is not the name of a header":      func() (Verifier, error) { return APIKey("X-Api-Key: ", good) },
+		"is not the name of a header":      func() (Verifier, error) { return APIKey("X-Api-Key: "+testToken, good) },
 		"is not the name":                  func() (Verifier, error) { return APIKey("X Api", good) },
 		"the header Host":                  func() (Verifier, error) { return APIKey("host", good) },
 		"the name of the header":           func() (Verifier, error) { return apiKeyProvider.code(Options{}, []Secret{good}) },
