@@ -366,7 +366,7 @@ func TestGoogleKeysAreFetched(t *testing.T) {
 		}
 		return answer(200, publicSet(map[string]any{"g1": testRSA()})), nil
 	})}
-	v := must(ForProvider("google-pubsub", Options{Client: client, Settings: map[string]string{"audience": "https://hooks.test/in"}}))
+	v := must(ForProvider("google-pubsub", Options{Client: client, Settings: map[string]string{"audience": "https://hooks.test/in", "email": "push@p.test"}}))
 	r := codedRequest(jsonBody, "Authorization: Bearer "+makeToken(`{"alg":"RS256","kid":"g1"}`, googleClaims(nil), crypto.SHA256, testRSA()))
 	if got, err := v.Verify(r); err != nil || got.Key != -1 || got.Subject != "push@p.test" {
 		t.Errorf("got %+v, %v", got, err)

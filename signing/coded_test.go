@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -437,7 +438,9 @@ func TestCodedProvidersAreSetUpWithCare(t *testing.T) {
 			t.Errorf("%s: an unknown setting is taken", c.provider)
 		}
 		for _, s := range coded[c.provider].Settings {
-			if _, err := ForProvider(c.provider, Options{}, NewSecret(c.secrets[0])); s.Required && (err == nil || !strings.Contains(err.Error(), s.Name)) {
+			without := maps.Clone(c.settings)
+			delete(without, s.Name)
+			if _, err := ForProvider(c.provider, Options{Settings: without}, NewSecret(c.secrets[0])); s.Required && (err == nil || !strings.Contains(err.Error(), s.Name)) {
 				t.Errorf("%s: without the setting %s: %v", c.provider, s.Name, err)
 			}
 		}
@@ -494,8 +497,10 @@ func TestCodedProvidersAreSetUpWithCare(t *testing.T) {
 	bad("plaid", nil, oneKey("k", testRSA()))
 	bad("plaid", nil, publicSet(map[string]any{"k": testP256()}))
 	bad("plaid", nil, strings.Replace(oneKey("k", testP256()), `{`, `{"expired_at":1700000000,`, 1))
-	bad("google-pubsub", map[string]string{"audience": "a"}, codedKey)
-	bad("google-pubsub", map[string]string{"audience": "a"}, publicSet(map[string]any{"k": testP256()}))
+	bad("google-pubsub", map[string]string{"audience": "a", "email": "e"}, codedKey)
+	bad("google-pubsub", map[string]string{"audience": "a", "email": "e"}, publicSet(map[string]any{"k": testP256()}))
+	// Google makes a token for any audience, for whoever asks.
+	bad("google-pubsub", map[string]string{"audience": "a"}, publicSet(map[string]any{"k": testRSA()}))
 	bad("ebay", map[string]string{"kid": "a,b"}, pemOf(&testP256().PublicKey))
 	bad("ebay", map[string]string{"kid": " "}, pemOf(&testP256().PublicKey))
 	bad("ebay", nil, pemOf(&testRSA().PublicKey))

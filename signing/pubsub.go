@@ -13,7 +13,7 @@ var pubsubProvider = provider{
 		Title: "Google Pub/Sub",
 		Settings: []Setting{
 			{Name: "audience", Required: true, Doc: "The audience of the push subscription; the URL of the endpoint if none is set there."},
-			{Name: "email", Doc: "The e-mail address of the service account of the subscription. Without it every service account that asks for this audience is taken: set it."},
+			{Name: "email", Required: true, Doc: "The e-mail address of the service account of the subscription: Google makes a token for this audience for whoever asks."},
 		},
 		Header:    "`Authorization: Bearer`",
 		Algorithm: "JWT: RS256, by Google",
@@ -78,7 +78,7 @@ func (v *pubsub) Verify(r *Request) (Verdict, error) {
 		return Verdict{}, refuse("google-pubsub", ErrMismatch, "the token is for another audience than the setting audience")
 	}
 	email, _ := t.text("email")
-	if v.email != "" && (email != v.email || string(t.claims["email_verified"]) != "true") {
+	if email != v.email || string(t.claims["email_verified"]) != "true" {
 		return Verdict{}, refuse("google-pubsub", ErrMismatch, "the token is of another account than the setting email, or its address is not verified")
 	}
 	if !t.has("exp") {
@@ -90,9 +90,6 @@ func (v *pubsub) Verify(r *Request) (Verdict, error) {
 	d := Verdict{Key: k.index, Covers: CoversNothing, Subject: email}
 	if !v.pinned {
 		d.Key = -1
-	}
-	if d.Subject == "" {
-		d.Subject, _ = t.text("sub")
 	}
 	d.Type, _ = jsonText(r.Body, []string{"message", "attributes", "eventType"})
 	d.ID, _ = jsonText(r.Body, []string{"message", "messageId"})
