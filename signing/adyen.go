@@ -50,7 +50,7 @@ func decodeHexSecret(text string) ([]byte, error) {
 // Verify implements Verifier. Every item has to hold: whoever may add one item could add any.
 func (v *adyen) Verify(r *Request) (Verdict, error) {
 	broken := refuse("adyen", ErrMalformed, "the body is not JSON with notificationItems, each a NotificationRequestItem, and each name once")
-	body, ok := jsonMembers(r.Body)
+	body, ok := jsonFields(r.Body)
 	if !ok {
 		return Verdict{}, broken
 	}
@@ -63,11 +63,11 @@ func (v *adyen) Verify(r *Request) (Verdict, error) {
 	}
 	d := Verdict{Covers: CoversMetadata}
 	for i, raw := range items {
-		outer, ok := jsonMembers(raw)
+		outer, ok := jsonFields(raw)
 		if !ok {
 			return Verdict{}, broken
 		}
-		item, ok := jsonMembers(outer["NotificationRequestItem"])
+		item, ok := jsonFields(outer["NotificationRequestItem"])
 		if !ok {
 			return Verdict{}, broken
 		}
@@ -96,8 +96,12 @@ func (v *adyen) verifyItem(item map[string]json.RawMessage) (int, error) {
 		if text, ok := jsonScalar(item[name]); ok && text == "" { // null, or not there
 			continue
 		}
+		read := jsonFields
+		if name == "additionalData" {
+			read = jsonMembers // the merchant chooses some of its names
+		}
 		var ok bool
-		if *into, ok = jsonMembers(item[name]); !ok {
+		if *into, ok = read(item[name]); !ok {
 			return 0, broken
 		}
 	}

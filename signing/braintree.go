@@ -69,6 +69,9 @@ func (v *braintree) Verify(r *Request) (Verdict, error) {
 	if !isBase64Text(payload) {
 		return Verdict{}, refuse("braintree", ErrMalformed, "form field bt_payload has characters that base64 does not have")
 	}
+	if isBraintreeChallenge(payload) {
+		return Verdict{}, refuse("braintree", ErrMalformed, "form field bt_payload could be the challenge of a handshake, of which anybody may have the digest; it is no event")
+	}
 	got, err := v.signature(pairs)
 	if err != nil {
 		return Verdict{}, err
@@ -149,8 +152,13 @@ func braintreeKind(payload string) string {
 // HandshakeMethods implements Handshaker.
 func (v *braintree) HandshakeMethods() []string { return []string{http.MethodGet} }
 
-// Handshake implements Handshaker: it proves to Braintree that we have the private key. A challenge is hexadecimal, so
-// that nobody can have a payload signed, which is base64 of XML.
+// isBraintreeChallenge: 20 to 32 hexadecimal digits, as their libraries demand.
+func isBraintreeChallenge(text string) bool {
+	return len(text) >= 20 && len(text) <= 32 && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// Handshake implements Handshaker: it proves to Braintree that we have the private key. It signs nothing that Verify takes
+// for a payload, which is the base64 of XML.
 func (v *braintree) Handshake(r *Request) (*Reply, error) {
 	if r.Method != http.MethodGet {
 		return nil, nil
@@ -167,7 +175,7 @@ func (v *braintree) Handshake(r *Request) (*Reply, error) {
 		return nil, stateError("braintree", "query field bt_challenge", repeated)
 	}
 	challenge := values[0]
-	if n := len(challenge); n < 20 || n > 32 || strings.Trim(challenge, "0123456789abcdef") != "" {
+	if !isBraintreeChallenge(challenge) {
 		return nil, refuse("braintree", ErrMalformed, "query field bt_challenge is not 20 to 32 hexadecimal digits")
 	}
 	k := v.keys[0]

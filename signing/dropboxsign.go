@@ -45,11 +45,11 @@ func (v *dropboxSign) Verify(r *Request) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	outer, ok := jsonMembers(doc)
+	outer, ok := jsonFields(doc)
 	if !ok {
 		return Verdict{}, refuse("dropbox-sign", ErrMalformed, "form field json is not a JSON object with each name once")
 	}
-	event, ok := jsonMembers(outer["event"])
+	event, ok := jsonFields(outer["event"])
 	if !ok {
 		return Verdict{}, refuse("dropbox-sign", ErrMalformed, "form field json has no object event with each name once")
 	}

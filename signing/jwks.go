@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -108,12 +109,25 @@ func hmacKeys(secrets []Secret, shortest int) (secretKeys, error) {
 	}
 	keys := make(secretKeys, len(texts))
 	for i, text := range texts {
-		if strings.HasPrefix(text, "-----BEGIN ") || strings.HasPrefix(text, "{") {
+		if isKeyFile(text) {
 			return nil, fmt.Errorf("secret %d is a key file; this sender signs with a shared secret", i+1)
 		}
 		keys[i] = jwk{index: i, family: hmacFamily, hmac: []byte(text)}
 	}
 	return keys, nil
+}
+
+// isKeyFile reports whether a text is PEM, JSON, or a public key in base64, as PEM has it between its lines.
+func isKeyFile(text string) bool {
+	if strings.Contains(text, "-----BEGIN ") || strings.HasPrefix(text, "{") {
+		return true
+	}
+	raw, err := base64.StdEncoding.DecodeString(text) // which skips line breaks
+	if err != nil {
+		return false
+	}
+	_, err = x509.ParsePKIXPublicKey(raw)
+	return err == nil
 }
 
 // plainSecrets gives the texts of secrets that are used as they are.

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -159,6 +160,34 @@ func jsonMembers(doc []byte) (map[string]json.RawMessage, bool) {
 		return nil, false
 	}
 	return members, dec.InputOffset() == int64(len(bytes.TrimRight(doc, " \t\r\n")))
+}
+
+// jsonFields is jsonMembers for what others read after us: false as well if two names differ in letter case only, which many
+// decoders, that of Go among them, take for one name.
+func jsonFields(doc []byte) (map[string]json.RawMessage, bool) {
+	members, ok := jsonMembers(doc)
+	seen := make(map[string]bool, len(members))
+	for name := range members {
+		folded := foldName(name)
+		if seen[folded] {
+			return nil, false
+		}
+		seen[folded] = true
+	}
+	return members, ok
+}
+
+// foldName makes the names equal that strings.EqualFold takes for equal: of each letter's forms it takes the first.
+func foldName(name string) string {
+	return strings.Map(func(c rune) rune {
+		for {
+			next := unicode.SimpleFold(c)
+			if next <= c {
+				return next
+			}
+			c = next
+		}
+	}, name)
 }
 
 // jsonString reads a string that is not empty.

@@ -96,7 +96,7 @@ func (v *sns) read(r *Request) (map[string]string, Verdict, error) {
 	fail := func(kind error, format string, args ...any) (map[string]string, Verdict, error) {
 		return nil, Verdict{}, refuse("aws-sns", kind, format, args...)
 	}
-	body, ok := jsonMembers(r.Body)
+	body, ok := jsonFields(r.Body)
 	if !ok {
 		return fail(ErrMalformed, "the body is not a JSON object with each name once: is raw message delivery on? Such messages are not signed")
 	}
@@ -145,6 +145,10 @@ func (v *sns) read(r *Request) (map[string]string, Verdict, error) {
 		}
 		if !there {
 			return fail(ErrMissing, "field %s of the JSON body is not there", name)
+		}
+		if name != "Message" && strings.Contains(text, "\n") {
+			// A message with lines of its own could then stand for other fields.
+			return fail(ErrMalformed, "field %s of the JSON body has a line break", name)
 		}
 		b.WriteString(name + "\n" + text + "\n")
 	}

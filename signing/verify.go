@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -214,6 +215,10 @@ func (x *reading) prove() (int, error) {
 		}
 		x.fields[i] = text
 	}
+	if x.wants(SHA256) && bytes.IndexByte(x.r.Body, 0) >= 0 {
+		// Whoever has one hash of a secret and a message can make that of a longer one, but for the zero bytes in its middle.
+		return 0, x.refuse(ErrMalformed, "the body has a zero byte, so that the hash %s could have been made without the secret", x.v.where)
+	}
 	index := x.match(x.v.keys, x.r.Body)
 	if index < 0 {
 		return 0, x.mismatch()
@@ -359,6 +364,11 @@ func (x *reading) readTime() (timestamp, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n > 1<<53 {
 		return timestamp{}, x.refuse(ErrMalformed, "%s is not a Unix time: too many digits", rule.From.where())
+	}
+	if x.v.covers == CoversMetadata && rule.Unit == Seconds && len(text) != 10 {
+		// Where a token follows the time at once, as Mailgun has it, digits could move from one to the other, and a request
+		// that is repeated would get a new ID.
+		return timestamp{}, x.refuse(ErrMalformed, "%s is not a Unix time of 10 digits", rule.From.where())
 	}
 	return timestamp{n: n}, nil
 }
