@@ -89,3 +89,32 @@ func TestPublicKeyIsNoSharedSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestMercadoPagoFieldsStayApart(t *testing.T) {
+	t.Parallel()
+	v := must(ForProvider("mercado-pago", Options{}, NewSecret(codedKey)))
+	signature := "X-Signature: ts=1700000000,v1=" + hex.EncodeToString(stdMAC(crypto.SHA256, codedKey, "id:1;request-id:r1;ts:1700000000;"))
+	r := codedRequest("{}", signature, "X-Request-Id: r1")
+	r.URL = "https://hooks.test/in?data.id=1"
+	wantErr(t, "as it was sent", v, r, nil)
+	// The same text, without the header that is the ID by which repeats are known.
+	r = codedRequest("{}", signature)
+	r.URL = "https://hooks.test/in?data.id=1%3Brequest-id%3Ar1"
+	wantErr(t, "the ID of the request within that of the payment", v, r, ErrMismatch)
+}
+
+func TestEmptyBodiesThatAreNeverSent(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string]string{
+		"shopify": "X-Shopify-Hmac-Sha256: " + b64(stdMAC(crypto.SHA256, codedKey, "")), "pagerduty": "X-Pagerduty-Signature: v1=" + hex.EncodeToString(stdMAC(crypto.SHA256, codedKey, "")),
+	} {
+		wantErr(t, name, must(ForProvider(name, Options{}, NewSecret(codedKey))), codedRequest("", header), ErrMalformed)
+	}
+}
+
+func TestShortSecretOfLinearsOwnTests(t *testing.T) {
+	t.Parallel()
+	body := `{"webhookTimestamp":1700000000000}`
+	v := must(ForProvider("linear", Options{}, NewSecret("SECRET")))
+	wantErr(t, "linear", v, codedRequest(body, "Linear-Signature: "+hex.EncodeToString(stdMAC(crypto.SHA256, "SECRET", body))), nil)
+}

@@ -193,7 +193,7 @@ func parseJWK(doc []byte) (k jwk, use bool, err error) {
 		Kty, Use, Kid, Alg, Crv, N, E, X, Y string
 		Ops                                 []string `json:"key_ops"`
 	}
-	if _, ok := jsonMembers(doc); !ok || json.Unmarshal(doc, &m) != nil {
+	if _, ok := jsonFields(doc); !ok || json.Unmarshal(doc, &m) != nil {
 		return jwk{}, false, errors.New("is not a JSON object with texts for values")
 	}
 	if (m.Use != "" && m.Use != "sig") || (m.Ops != nil && !slices.Contains(m.Ops, "verify")) {

@@ -79,8 +79,8 @@ func Join(sep string, parts ...Part) Part {
 // FirstOf is the first of the parts that is there.
 func FirstOf(parts ...Part) Part { return Part{kind: partFirst, parts: slices.Clone(parts)} }
 
-// Optional is the texts of all parts, one behind the other, or nothing where one of them is absent. In
-// Message it may be absent, unlike every other part.
+// Optional is the texts of all parts, one behind the other, or nothing where one of them is absent, or has in it the Text
+// that follows. In Message it may be absent, unlike every other part.
 func Optional(parts ...Part) Part {
 	return Part{kind: partOptional, parts: slices.Clone(parts)}
 }

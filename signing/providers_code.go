@@ -20,13 +20,13 @@ var codeRows = map[string]provider{
 		typeFrom(Header("X-Gogs-Event")).idFrom(Header("X-Gogs-Delivery")).orderBy(inRepository("issue", "pull_request"))),
 	"gitea": row("Gitea", ThirdParty, signsBody("X-Gitea-Signature", HMACSHA256, Hex).chosen().
 		typeFrom(Header("X-Gitea-Event")).idFrom(Header("X-Gitea-Delivery")).orderBy(inRepository("issue", "pull_request"))),
-	"linear": row("Linear", VendorCode, signsBody("Linear-Signature", HMACSHA256, Hex).
+	"linear": row("Linear", VendorCode, signsBody("Linear-Signature", HMACSHA256, Hex).chosen().
 		// The time is in the body, which is signed; the header of the same name is not.
 		timeFrom(JSON("webhookTimestamp"), Milliseconds).within(time.Minute).
 		typeFrom(Join(".", JSON("type"), JSON("action"))).idFrom(Header("Linear-Delivery")).orderBy(JSON("data", "id"))),
 
 	// Both have a list of versions; the others than v1 are for others.
-	"pagerduty": row("PagerDuty (v3)", VendorCode, signsVersions("X-PagerDuty-Signature").
+	"pagerduty": row("PagerDuty (v3)", VendorCode, signsVersions("X-PagerDuty-Signature").filled().
 		typeFrom(JSON("event", "event_type")).idFrom(JSON("event", "id")).orderBy(JSON("event", "data", "id"))),
 	"circleci": row("CircleCI", VendorDocs, signsVersions("Circleci-Signature").chosen().
 		typeFrom(JSON("type")).idFrom(JSON("id")).orderBy(JSON("pipeline", "id"))),

@@ -71,6 +71,9 @@ func (s Scheme) timeFrom(p Part, u TimeUnit) Scheme {
 // chosen lets the secret be as short as people like to choose it, and as short as in the provider's own examples.
 func (s Scheme) chosen() Scheme { s.MinSecret = 4; return s }
 
+// filled refuses an empty body, as the provider's own library does.
+func (s Scheme) filled() Scheme { s.noEmptyBody = true; return s }
+
 // row makes an entry of the catalogue.
 func row(title, source string, s Scheme) provider {
 	return provider{Provider: Provider{Title: title, Source: source}, row: s}

@@ -7,7 +7,7 @@ var moneyRows = map[string]provider{
 	// The whole text of the secret is the key, "whsec_" included. Only the age is limited, as in Stripe's own library.
 	"stripe": row("Stripe", VendorCode, signsStripe().
 		typeFrom(JSON("type")).idFrom(JSON("id")).orderBy(JSON("data", "object", "id"))),
-	"shopify": row("Shopify", VendorCode, signsBody("X-Shopify-Hmac-Sha256", HMACSHA256, Base64).
+	"shopify": row("Shopify", VendorCode, signsBody("X-Shopify-Hmac-Sha256", HMACSHA256, Base64).filled().
 		typeFrom(Header("X-Shopify-Topic")).idFrom(Header("X-Shopify-Webhook-Id")).orderBy(JSON("id"))),
 	"square": row("Square", VendorCode, signsBody("X-Square-Hmacsha256-Signature", HMACSHA256, Base64).over(URL, Body).
 		typeFrom(JSON("type")).idFrom(JSON("event_id")).orderBy(JSON("data", "id"))),

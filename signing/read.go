@@ -68,6 +68,9 @@ func (x *reading) text(p *Part) (string, state) {
 			if state != present {
 				return "", state
 			}
+			if next := i + 1; next < len(p.parts) && p.parts[next].kind == partText && strings.Contains(text, p.parts[next].name) {
+				return "", absent // it could stand for what follows, too
+			}
 			all += text
 		}
 		return some(all, true)

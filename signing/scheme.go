@@ -60,6 +60,8 @@ type Scheme struct {
 	// Answer is what the provider wants to read in answer to an event. Nil: nothing but the status 200.
 	Answer *Reply
 
+	noEmptyBody bool // an empty body is refused, signed or not
+
 	// Otherwise is tried where the Signature of this scheme is absent: the same provider under other header names.
 	Otherwise *Scheme
 }

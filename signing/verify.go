@@ -215,6 +215,9 @@ func (x *reading) prove() (int, error) {
 		}
 		x.fields[i] = text
 	}
+	if s.noEmptyBody && len(x.r.Body) == 0 {
+		return 0, x.refuse(ErrMalformed, "the body is empty, which this provider never sends: did a middleware read it first?")
+	}
 	if x.wants(SHA256) && bytes.IndexByte(x.r.Body, 0) >= 0 {
 		// Whoever has one hash of a secret and a message can make that of a longer one, but for the zero bytes in its middle.
 		return 0, x.refuse(ErrMalformed, "the body has a zero byte, so that the hash %s could have been made without the secret", x.v.where)
