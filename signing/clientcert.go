@@ -91,10 +91,7 @@ func (v *clientCertificate) find(r *Request) (string, error) {
 	case leaf == nil:
 		return "", flaw(ErrMissing, "the sender showed no certificate: does the server ask for one (ClientAuth of its tls.Config), and has the sender one?")
 	}
-	now := r.Time
-	if now.IsZero() {
-		now = time.Now()
-	}
+	now := clock(r.Time)
 	switch { // the connection may have been open for long
 	case now.After(leaf.NotAfter):
 		return "", flaw(ErrTooOld, "the sender's certificate expired %s ago: the sender has to renew it", now.Sub(leaf.NotAfter).Round(time.Second))

@@ -45,7 +45,7 @@ func refuse(scheme string, kind error, format string, args ...any) error {
 // setupError is a mistake in how a provider was set up.
 func setupError(scheme string, err error) error { return fmt.Errorf("signing: %s: %w", scheme, err) }
 
-// where each part of a request is found, the same for rows and code: the name must be canonical.
+// headerOf gives the one value of a header, whose name must be canonical.
 func headerOf(scheme string, r *Request, name string) (string, error) {
 	text, s := single(r.Header[name])
 	return text, stateError(scheme, "header "+name, s)
@@ -158,6 +158,7 @@ func checkAge(scheme, where string, at, now time.Time, most time.Duration) error
 	return nil
 }
 
+// clock gives the time of a request, or now if nobody says.
 func clock(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Now()

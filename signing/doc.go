@@ -20,8 +20,9 @@
 //	secret := signing.StandardWebhooks.NewSecret() // give secret.Reveal() to the receiver
 //	err := signing.StandardWebhooks.Sign(req.Header, signing.Message{ID: id, Time: time.Now(), Body: body}, []signing.Secret{secret})
 //
-// SignerFor has signers for receivers that expect what another sender makes, such as "stripe", and NewSigner makes one of any
-// row. HTTPMessageSignatures is RFC 9421, Unsigned is nothing at all, and JWKS publishes public keys.
+// SignerFor has signers for receivers that expect what another sender makes, such as "stripe"; Signers lists them, and
+// NewSigner makes one of any row. HTTPMessageSignatures is RFC 9421, Unsigned is nothing at all, and JWKS publishes public
+// keys. docs/signing.md tells which to take.
 //
 // Keep a Secret for as long as it is used: it holds its decoded key, which costs more to make than a signature.
 //
@@ -54,6 +55,16 @@
 // To bring a row into this package, add it to the file of its kind, providers_*.go, and its published examples to
 // testdata/vectors/signatures.json; docs/providers.md tells how. A provider whose scheme is no row (it fetches
 // certificates, say) is a Verifier of its own.
+//
+// # Senders without a signature of their own
+//
+// Basic, Bearer and APIKey take a password, a token or a key that the sender shows, JWT a token that its issuer has signed,
+// ClientCertificate a certificate of the connection, and Allow an address. NewHTTPMessageVerifier is RFC 9421, and Forward
+// asks a function. AllOf and AnyOf combine any of these and the providers; Unverified, which takes everything, stands alone.
+// docs/sources.md has an example of each.
+//
+// A Verifier that is a Handshaker answers the requests with which a provider checks a URL; ask it before Verify. One that is
+// an Answerer says what the provider wants to read in answer to an event.
 //
 // # What the engine is strict about
 //

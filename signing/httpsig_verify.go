@@ -147,10 +147,7 @@ func (v *messageVerifier) try(r *Request, in *messageInput, got []byte) (Verdict
 		}
 		verdict.Covers = CoversBody
 	}
-	now := r.Time
-	if now.IsZero() {
-		now = time.Now()
-	}
+	now := clock(r.Time)
 	age := scale(now.Unix()-in.created, time.Second)
 	switch {
 	case age > v.o.Tolerance:

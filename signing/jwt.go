@@ -297,9 +297,7 @@ func (t *jwt) moment(claim string) (time.Time, bool, error) {
 // checkTime holds exp, nbf and iat against the clock, as far as they are there. A token may be used up to leeway before
 // and after; at exp plus leeway it is over.
 func (t *jwt) checkTime(now time.Time, leeway time.Duration) error {
-	if now.IsZero() {
-		now = time.Now()
-	}
+	now = clock(now)
 	exp, ok, err := t.moment("exp")
 	switch {
 	case err != nil:
@@ -323,9 +321,7 @@ func (t *jwt) checkTime(now time.Time, leeway time.Duration) error {
 
 // checkAge demands a claim iat that is at most that old.
 func (t *jwt) checkAge(now time.Time, most time.Duration) error {
-	if now.IsZero() {
-		now = time.Now()
-	}
+	now = clock(now)
 	at, ok, err := t.moment("iat")
 	switch {
 	case err != nil:

@@ -37,19 +37,6 @@ func (t *jwt) hashed(claim string, decode func(string) ([]byte, error), of []byt
 	return nil
 }
 
-// bearerToken gives what stands behind "Bearer" in the header Authorization.
-func bearerToken(scheme string, r *Request) (string, error) {
-	text, err := headerOf(scheme, r, "Authorization")
-	if err != nil {
-		return "", err
-	}
-	kind, token, ok := strings.Cut(text, " ")
-	if !ok || !strings.EqualFold(kind, "Bearer") {
-		return "", refuse(scheme, ErrMalformed, "header Authorization does not begin with Bearer")
-	}
-	return strings.Trim(token, " "), nil
-}
-
 // proveJWT reads and verifies a token. The times in it are left to the caller.
 func proveJWT(r *Request, text string, keys keySource, allowed []string) (*jwt, jwk, error) {
 	t, err := parseJWT(text)

@@ -2,7 +2,7 @@ package signing
 
 import (
 	"errors"
-	"strings"
+	"fmt"
 	"time"
 )
 
@@ -66,8 +66,8 @@ func convoySettings(s *Scheme, given map[string]string) error {
 
 // moveTo puts the signature into another header.
 func (s *Scheme) moveTo(header string) error {
-	if strings.Trim(lower(header), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-		return errors.New("the setting header is not the name of a header: letters, digits, - and _")
+	if _, err := headerName(header); err != nil {
+		return fmt.Errorf("the setting header: %w", err)
 	}
 	s.Signature = Header(header)
 	return nil

@@ -63,9 +63,9 @@ func newPubSub(o Options, secrets []Secret) (Verifier, error) {
 
 // Verify implements Verifier.
 func (v *pubsub) Verify(r *Request) (Verdict, error) {
-	text, err := bearerToken("google-pubsub", r)
+	text, err := authorization(r, "Bearer")
 	if err != nil {
-		return Verdict{}, err
+		return Verdict{}, named("google-pubsub", err)
 	}
 	t, k, err := proveJWT(r, text, v.keys, []string{"RS256"})
 	if err != nil {

@@ -135,13 +135,8 @@ func headerName(name string) (string, error) {
 // headerText gives the one value of a header.
 func headerText(r *Request, name string) (string, error) {
 	text, state := single(r.Header[name])
-	switch state {
-	case present:
-		return text, nil
-	case repeated:
-		return "", flaw(ErrMalformed, "header %s comes more than once", name)
-	case tooLong:
-		return "", flaw(ErrMalformed, "header %s is longer than %d bytes", name, maxHeader)
+	if state != absent {
+		return text, stateError("", "header "+name, state)
 	}
 	hint := "is it set up at the sender, and does every proxy pass it on?"
 	if name != "Authorization" && len(r.Header["Authorization"]) > 0 {

@@ -106,10 +106,7 @@ var readings = sync.Pool{New: func() any { return new(reading) }}
 
 func newReading(v *verifier, r *Request) *reading {
 	x := readings.Get().(*reading)
-	x.v, x.r, x.now = v, r, r.Time
-	if x.now.IsZero() {
-		x.now = time.Now()
-	}
+	x.v, x.r, x.now = v, r, clock(r.Time)
 	return x
 }
 

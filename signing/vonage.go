@@ -35,9 +35,9 @@ func newVonage(_ Options, secrets []Secret) (Verifier, error) {
 
 // Verify implements Verifier.
 func (v *vonage) Verify(r *Request) (Verdict, error) {
-	text, err := bearerToken("vonage", r)
+	text, err := authorization(r, "Bearer")
 	if err != nil {
-		return Verdict{}, err
+		return Verdict{}, named("vonage", err)
 	}
 	t, k, err := proveJWT(r, text, v.keys, []string{"HS256"})
 	if err != nil {
