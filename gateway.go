@@ -294,8 +294,8 @@ func (g *Gateway) Close() error {
 		defer close(g.closed)
 		ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainTimeout)
 		err := g.Shutdown(ctx)
+		g.closeInbound(ctx)
 		cancel()
-		g.inbound.close()
 		ctx, cancel = context.WithTimeout(context.Background(), 2*handGrace)
 		err = errors.Join(err, edge("close", ignore(g.commit.close(ctx), ErrFailed)))
 		cancel()
@@ -310,6 +310,25 @@ func (g *Gateway) Close() error {
 	})
 	<-g.closed
 	return g.closeBy
+}
+
+// closeInbound writes what was refused, which is under no promise: if it has to wait for a key provider it may be lost.
+func (g *Gateway) closeInbound(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { // ends with the answer of the sealer
+		g.inbound.close()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(handGrace):
+		g.log.Warn("hookgate: requests that were refused last could not be written in time")
+	}
 }
 
 // storeFailed is told once, when the store takes no more writes.

@@ -2,6 +2,8 @@ package hookgate
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -19,7 +21,7 @@ const openingPatience = 50 * time.Millisecond
 
 func newOpenings(workers int) openings { return make(openings, max(workers/4, 1)) }
 
-// enter takes a place, if there is one soon. Whoever took it leaves.
+// enter takes a place, if there is one soon. It is for one call of open, which gives it back.
 func (o openings) enter(ctx context.Context) bool {
 	select {
 	case o <- struct{}{}:
@@ -37,7 +39,28 @@ func (o openings) enter(ctx context.Context) bool {
 	return false
 }
 
-func (o openings) leave() { <-o }
+// open opens a target's ring, in a place that was taken, and waits no longer than the context allows. A Sealer of the
+// application's own may do what it likes in the meantime.
+func (o openings) open(ctx context.Context, t *target) error {
+	done := make(chan error, 1)
+	go func() { // ends with the answer of the sealer
+		err := errors.New("the sealer ended its goroutine (runtime.Goexit)")
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("the sealer panicked: %v", p)
+			}
+			<-o
+			done <- err
+		}()
+		_, err = t.ring()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // ringCache says which targets have their key ring open: some of them, not all that were ever sent something. A ring belongs
 // to a target, and a change of the endpoint makes another target, so what is open is never out of date.

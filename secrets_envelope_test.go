@@ -6,11 +6,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hookgate/hookgate/signing"
 )
 
 // fakeKMS keeps keys that never leave it.
@@ -585,6 +590,83 @@ func TestPauseDoesNotWaitForTheKeyProvider(t *testing.T) {
 		}
 		close(answer)
 		wantError(t, <-changed, nil, "key provider")
+	}
+}
+
+// Neither a delivery that waits for its keys nor a ring of refused requests keeps a gateway from closing.
+func TestCloseDoesNotWaitForTheKeyProvider(t *testing.T) {
+	t.Parallel()
+	kms, dir := newFakeKMS(t, "one"), t.TempDir()
+	config := Config{KeyProvider: kms, DrainTimeout: 500 * time.Millisecond}
+	g := openFolder(t, dir, config)
+	if _, _, err := g.CreateEndpoint(t.Context(), Endpoint{ID: "a", URL: "https://example.com", Subscriptions: []Subscription{{}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{}, 10)
+	kms.set(func() {
+		kms.fault = func(ctx context.Context) error { asked <- struct{}{}; <-ctx.Done(); return ctx.Err() }
+	})
+	g = openFolder(t, dir, config)
+	v, err := signing.ForProvider("github", signing.Options{}, signing.NewSecret("a text of a secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.AddSource("in", Source{Verifier: v}); err != nil {
+		t.Fatal(err)
+	}
+	g.Inbound("in").ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{}")))
+	run(t, g)
+	id := mustPublish(t, g, Event{})
+	<-asked
+	began := time.Now()
+	if err := g.Close(); err != nil {
+		t.Errorf("it is the fault of no attempt: %v", err)
+	}
+	if took := time.Since(began); took > providerTimeout/2 {
+		t.Errorf("Close took %v", took)
+	}
+	kms.set(func() { kms.fault = nil })
+	g = openFolder(t, dir, config)
+	if d := delivery(t, g, id); d.State != Pending || d.Attempts != 0 {
+		t.Errorf("%v after %d attempts", d.State, d.Attempts)
+	}
+}
+
+// panicSealer is a Sealer that opens nothing.
+type panicSealer struct {
+	Sealer
+	exits bool
+}
+
+func (s panicSealer) Open([]byte, string) ([]byte, error) {
+	if s.exits {
+		runtime.Goexit()
+	}
+	panic("oh")
+}
+
+func TestSealerThatPanicsEndsNothing(t *testing.T) {
+	t.Parallel()
+	for want, exits := range map[string]bool{"panicked: oh": false, "Goexit": true} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := startGateway(t, Config{Sealer: panicSealer{newTestSealer(t), exits}, Dispatcher: &consumer{}})
+				if _, _, err := g.CreateEndpoint(t.Context(), Endpoint{ID: "a", URL: "https://example.com", Subscriptions: []Subscription{{}}}); err != nil {
+					t.Fatal(err)
+				}
+				id := mustPublish(t, g, Event{})
+				time.Sleep(time.Minute)
+				d := wantState(t, g, id, Pending, "")
+				list := attempts(t, g, d.ID)
+				if d.Attempts != 0 || len(list) == 0 || !strings.Contains(list[0].Error, want) {
+					t.Errorf("%d attempts count: %+v", d.Attempts, list)
+				}
+			})
+		})
 	}
 }
 

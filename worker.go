@@ -88,9 +88,7 @@ func (g *Gateway) attempt(ctx context.Context, w *work) {
 			g.finish(w, verdict{op: store.OpRelease, after: g.judge.localWait(tried{}), reason: reasonKeys}, false)
 			return
 		}
-		_, err := t.ring()
-		g.opening.leave()
-		if err != nil {
+		if err := g.opening.open(ctx, t); err != nil {
 			g.conclude(w, t, tried{err: local(classSetup, err), stopped: ctx.Err() != nil}, ev)
 			return
 		}
