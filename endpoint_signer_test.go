@@ -297,7 +297,7 @@ func TestScheduledKeysArePublishedAndEndedOnesForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		made.Signer = "github"
-		if made, err = g.UpdateEndpoint(ctx, *made, text); err != nil {
+		if _, err = g.UpdateEndpoint(ctx, *made, text); err != nil {
 			t.Fatal(err)
 		}
 		key := signing.StandardWebhooks.NewSecret()

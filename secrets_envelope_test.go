@@ -597,7 +597,7 @@ func TestPauseDoesNotWaitForTheKeyProvider(t *testing.T) {
 func TestCloseDoesNotWaitForTheKeyProvider(t *testing.T) {
 	t.Parallel()
 	kms, dir := newFakeKMS(t, "one"), t.TempDir()
-	config := Config{KeyProvider: kms, DrainTimeout: 500 * time.Millisecond}
+	config := Config{KeyProvider: kms, DrainTimeout: 500 * time.Millisecond, Logger: discardLog()}
 	g := openFolder(t, dir, config)
 	if _, _, err := g.CreateEndpoint(t.Context(), Endpoint{ID: "a", URL: "https://example.com", Subscriptions: []Subscription{{}}}); err != nil {
 		t.Fatal(err)
