@@ -339,6 +339,9 @@ func TestDeliveriesOutliveTheirKeyProvider(t *testing.T) {
 				g = startGateway(t, config)
 				id := mustPublish(t, g, Event{})
 				time.Sleep(10 * time.Hour)
+				for i := 0; i < 1000 && delivery(t, g, id).State == Leased; i++ {
+					time.Sleep(100 * time.Millisecond) // it is being tried at this very moment
+				}
 				d := wantState(t, g, id, Pending, "")
 				list := attempts(t, g, d.ID)
 				if d.Attempts != 0 || c.count() != 0 || len(list) == 0 {

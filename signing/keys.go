@@ -135,7 +135,8 @@ func (s *Scheme) decodeSecret(text string) (raw []byte, only Algorithm, err erro
 			raw, err = decodeBase64(text[len(prefixPublic):])
 			return raw, Ed25519, err
 		default:
-			raw, err = decodeBase64(strings.TrimPrefix(text, prefixHMAC))
+			// Supabase shows its secrets as "v1,whsec_...".
+			raw, err = decodeBase64(strings.TrimPrefix(strings.TrimPrefix(text, "v1,"+prefixHMAC), prefixHMAC))
 			return raw, HMACSHA256, err
 		}
 	case StandardOrText:

@@ -343,3 +343,13 @@ func TestVerifierIsSafeForConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestSupabaseSecretsAreTakenAsTheyAreShown(t *testing.T) {
+	t.Parallel()
+	secret := signing.StandardWebhooks.NewSecret()
+	v, err := signing.ForProvider("supabase", signing.Options{}, signing.NewSecret("v1,"+secret.Reveal()))
+	r := signed(t, signing.Message{ID: "msg_1", Time: time.Now(), Body: []byte(`{"type":"user.created"}`)}, secret)
+	if _, err := mustVerifier(t, v, err).Verify(r); err != nil {
+		t.Error(err)
+	}
+}
