@@ -156,18 +156,9 @@ func (s *messageSigner) NewSecret() Secret { return StandardWebhooks.NewSecret()
 
 // Sign sets the headers.
 func (s *messageSigner) Sign(h http.Header, m Message, secrets []Secret) error {
-	switch {
-	case len(secrets) == 0:
-		return errors.New("signing: there is no secret to sign with; make one with NewSecret")
-	case len(secrets) > maxSignatures:
-		return fmt.Errorf("signing: %d secrets are given, %d is the most; drop the expired ones", len(secrets), maxSignatures)
-	}
-	at := m.Time
-	if at.IsZero() {
-		at = time.Now()
-	}
-	if at.Unix() < 0 {
-		return errors.New("signing: Message.Time is before 1970; set it to the time of the attempt")
+	at, err := checkSigning(m, secrets)
+	if err != nil {
+		return err
 	}
 	// Nothing is set in h before everything is known to work.
 	own := make(map[string][]string, 5)

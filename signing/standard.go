@@ -140,18 +140,9 @@ func (standardSigner) Sign(h http.Header, m Message, secrets []Secret) error {
 	if err := checkID(m.ID); err != nil {
 		return err
 	}
-	switch {
-	case len(secrets) == 0:
-		return errors.New("signing: there is no secret to sign with; make one with NewSecret")
-	case len(secrets) > maxSignatures:
-		return fmt.Errorf("signing: %d secrets are given, %d is the most; drop the expired ones", len(secrets), maxSignatures)
-	}
-	at := m.Time
-	if at.IsZero() {
-		at = time.Now()
-	}
-	if at.Unix() < 0 {
-		return errors.New("signing: Message.Time is before 1970; set it to the time of the attempt")
+	at, err := checkSigning(m, secrets)
+	if err != nil {
+		return err
 	}
 
 	w := writings.Get().(*writing)
@@ -213,6 +204,23 @@ func (w *writing) free() {
 		w.message = nil
 	}
 	writings.Put(w)
+}
+
+// checkSigning looks at what every signer needs, and answers the time to sign with.
+func checkSigning(m Message, secrets []Secret) (at time.Time, err error) {
+	switch {
+	case len(secrets) == 0:
+		return at, errors.New("signing: there is no secret to sign with; make one with NewSecret")
+	case len(secrets) > maxSignatures:
+		return at, fmt.Errorf("signing: %d secrets are given, %d is the most; drop the expired ones", len(secrets), maxSignatures)
+	}
+	if at = m.Time; at.IsZero() {
+		at = time.Now()
+	}
+	if at.Unix() < 0 {
+		return at, errors.New("signing: Message.Time is before 1970; set it to the time of the attempt")
+	}
+	return at, nil
 }
 
 func checkID(id string) error {
